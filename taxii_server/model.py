@@ -1,0 +1,177 @@
+"""The few shapes that travel between the parts. Frozen; no behaviour beyond reading them; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: The position of the tail marker and the largest value a position can have (int64).
+POSITION_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is asking: one credential of one partner (the audience)."""
+
+    partner: str
+    credential: str
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """The raw values that rules may look at, read off one object version (policy design, B.2).
+
+    `labels` are lower case; all tuples are sorted and without repeats. `extension_values` holds
+    (extension id, property, value) for every text value one level inside `extensions`.
+    `defines` is the object's own id when it is a marking-definition, else None.
+    `submitter` is the authenticated partner, `collection` the name (file stem) it was posted to.
+    """
+
+    collection: str
+    submitter: str
+    id: str
+    type: str
+    spec_version: str
+    revoked: bool = False
+    markings: tuple[str, ...] = ()
+    granular: tuple[str, ...] = ()
+    creator: str | None = None
+    labels: tuple[str, ...] = ()
+    confidence: int | None = None
+    extensions: tuple[str, ...] = ()
+    extension_values: tuple[tuple[str, str, str], ...] = ()
+    identity_class: str | None = None
+    properties: tuple[str, ...] = ()
+    defines: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One validated object version on its way into a store.
+
+    `version` is the text of `modified`, else `created`, as posted; None for an object that has
+    neither (a cyber-observable): its version is then the date_added that the store gives it.
+    `version_key` orders versions as instants (stix.times.instant_key); None when `version` is.
+    `hard_refs` and `soft_refs` are the ids whose being hidden hides this object, and the ids that
+    stand in lists from which they could be taken out. `digest` is SHA-256 over the canonical value.
+    """
+
+    collection: str
+    submitter: str
+    id: str
+    type: str
+    spec_version: str
+    version: str | None
+    version_key: str | None
+    content: bytes
+    digest: bytes
+    hard_refs: tuple[str, ...] = ()
+    soft_refs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stored object version. `content` is empty unless it was asked for."""
+
+    position: int
+    collection: str
+    submitter: str
+    id: str
+    type: str
+    spec_version: str
+    version: str
+    version_key: str
+    label: int
+    digest: bytes = b""
+    hard_refs: tuple[str, ...] = ()
+    soft_refs: tuple[str, ...] = ()
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which records a page may hold. All conditions are ANDed; None means no condition.
+
+    `labels` alone decide what may be read (each label belongs to one collection, `collections`
+    lists those: stores may use it to choose an index, never to widen). `after` is exclusive.
+    """
+
+    labels: tuple[int, ...]
+    collections: tuple[str, ...]
+    after: int
+    limit: int
+    ids: tuple[str, ...] | None = None
+    types: tuple[str, ...] | None = None
+    spec_versions: tuple[str, ...] | None = None
+    version_keys: tuple[str, ...] | None = None
+    content: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records in ascending position.
+
+    `horizon`: no record of the store at or before the last one of this page has a label whose
+    number in the log is greater (of the whole store, when the page has fewer than `limit`).
+    A reader that knows fewer log entries than `horizon` may have stepped over a record.
+    """
+
+    records: tuple[Record, ...]
+    horizon: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry of the store's append-only log of labels, marking meanings and vocabularies.
+
+    Numbers start at 1 and have no gap. `payload` is canonical JSON that stores do not read.
+    """
+
+    number: int
+    kind: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A stored credential. `secret_hash` is hex SHA-256 of a token, or an argon2 hash of a password."""
+
+    id: str
+    partner: str
+    kind: str
+    secret_hash: str
+    created: str
+    comment: str = ""
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStatus:
+    """A status resource as it was answered: who may read it, under which API root, until when (µs)."""
+
+    id: str
+    api_root: str
+    submitter: str
+    body: bytes
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedCatalog:
+    """The configuration texts in force: file name -> text. `epoch` grows by one with each change."""
+
+    epoch: int
+    digest: str
+    applied: int
+    applied_by: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """The small facts that tell a worker what to read again."""
+
+    catalog_epoch: int
+    credentials_epoch: int
+    log_length: int
