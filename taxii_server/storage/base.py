@@ -50,9 +50,10 @@ class Plan:
 
 
 #: Gets the present records of the ids asked for (without content, by id, ascending position; ids without a
-#: record are absent) and says what to do. Pure: a store may call it again when the transaction is tried again.
-#: Whatever it raises ends the transaction with nothing written and reaches the caller of `write`.
-Planner = Callable[[Mapping[str, Sequence[Record]]], Plan]
+#: record are absent) and the length of the log at this moment of the transaction, and says what to do. Pure: a
+#: store may call it again when the transaction is tried again. Whatever it raises ends the transaction with
+#: nothing written and reaches the caller of `write`.
+Planner = Callable[[Mapping[str, Sequence[Record]], int], Plan]
 
 
 class Store(ABC):
