@@ -1,0 +1,48 @@
+"""One form for all texts of the same JSON value."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+#: Floats of orjson that may be equal to an integer. Finds some text inside strings too, which costs time only.
+_WHOLE_FLOAT = re.compile(rb'(?:":|[\[,])-?[0-9]+(?:\.0[,\]}]|(?:\.[0-9]+)?e)')
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """The same bytes for equal JSON values, whatever the key order, white space, escapes or form of numbers.
+
+    1, 1.0 and 1e0 are equal; integers of any size compare exactly; other numbers compare as IEEE 754 doubles.
+    Made for comparing, not for sending.
+    """
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        if _WHOLE_FLOAT.search(text) is None:
+            return text
+    except TypeError:  # an integer beyond 64 bits
+        pass
+    plain = _whole_numbers(value)
+    try:
+        return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
+
+
+def digest(value: Any) -> bytes:
+    """SHA-256 over `canonical_bytes`."""
+    return sha256(canonical_bytes(value)).digest()
+
+
+def _whole_numbers(value: Any) -> Any:
+    """A copy in which floats without a fraction are integers."""
+    if isinstance(value, dict):
+        return {name: _whole_numbers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(member) for member in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,217 @@
+"""The body of a POST taken apart: one value and one piece of original text per object.
+
+Why not json.loads: it accepts NaN, lone surrogates and two members of one name, and forgets the text; what is
+stored must be the posted text, so that numbers, key order and escapes survive. Why not orjson: it turns integers
+beyond 64 bits into floats and keeps the last of two equal names without a word. So the C scanner of the standard
+library reads member after member of `objects`, tells where each one ends, and hooks refuse what is not I-JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from taxii_server.errors import BadContent
+
+#: How deep lists and objects may be nested in one member; STIX itself needs less than ten.
+MAX_DEPTH = 200
+
+#: Characters of one number; a 64-bit integer has 20.
+MAX_NUMBER_CHARS = 1000
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+#: Opening brackets count +1, closing ones -1; every other ASCII character is dropped.
+_STEPS = bytes.maketrans(b"[{]}", bytes([1, 1, 255, 255]))
+_NO_BRACKETS = bytes(code for code in range(256) if code not in b"[{]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One member of `objects`: its value, its posted text (UTF-8), and the spec_version of its bundle.
+
+    `raw` is the posted text except for line breaks and indentation between its tokens.
+    """
+
+    value: Any
+    raw: bytes
+    bundle_spec: str | None
+
+
+def read_envelope(body: bytes) -> list[Item]:
+    """The members of `objects` of a TAXII envelope (TAXII 2.1, 3.7) or a STIX bundle, in order.
+
+    Other properties of the root are ignored, but have to be I-JSON (RFC 7493) like everything else. Members
+    that are not objects are returned as well: they fail one by one, not the request.
+
+    Raises BadContent for a body that is not UTF-8, not I-JSON, nested deeper than MAX_DEPTH, or whose root is
+    not an object with a list `objects` of at least one member.
+    """
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise BadContent("the body begins with a byte order mark; send JSON in UTF-8 without one (RFC 8259, 8.1)")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadContent(f"the body is not UTF-8 (byte {error.start})") from error
+    try:
+        return _Root(text).items()
+    except json.JSONDecodeError as error:
+        raise BadContent(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+    except RecursionError as error:
+        raise BadContent(_TOO_DEEP) from error
+
+
+_TOO_DEEP = f"the body is nested too deeply: at most {MAX_DEPTH} levels inside one object"
+
+
+class _Root:
+    """A cursor over the root object of a body."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+        # Without such an escape the decoder cannot have made a surrogate: UTF-8 holds none.
+        self._surrogates = _SURROGATE.search(text) is not None
+
+    def items(self) -> list[Item]:
+        root = self._members()
+        if "objects" not in root:
+            raise BadContent("the body has no `objects`: an envelope or a bundle with at least one object is expected")
+        objects = root["objects"]
+        if not isinstance(objects, _Slices):
+            raise BadContent("`objects` is not a list")
+        if not objects.members:
+            raise BadContent("`objects` is empty: at least one object is expected")
+        spec = root.get("spec_version") if root.get("type") == "bundle" else None
+        bundle_spec = spec if isinstance(spec, str) else None
+        return [Item(value, raw, bundle_spec) for value, raw in objects.members]
+
+    def _members(self) -> dict[str, Any]:
+        """The members of the root, `objects` as slices when it is a list."""
+        if self._peek() != "{":
+            raise BadContent("the root of the body is not an object: an envelope or a bundle is expected")
+        members: dict[str, Any] = {}
+        for _ in self._until("}"):
+            if self._peek() != '"':
+                raise self._error("Expecting property name enclosed in double quotes")
+            name = self._value()[0]
+            if self._peek() != ":":
+                raise self._error("Expecting ':' delimiter")
+            self._position += 1
+            if name in members:
+                raise _twice(name)
+            is_list = self._peek() == "["
+            members[name] = self._slices() if name == "objects" and is_list else self._value()[0]
+        if self._peek():
+            raise self._error("Extra data")
+        return members
+
+    def _slices(self) -> _Slices:
+        members = []
+        for _ in self._until("]"):
+            value, text = self._value()
+            members.append((value, _without_lines(text).encode("utf-8")))
+        return _Slices(members)
+
+    def _until(self, close: str) -> Iterator[None]:
+        """Stops before each member of the list or object that opens here; ends behind the closing bracket."""
+        self._position += 1
+        if self._peek() != close:
+            yield
+            while self._peek() == ",":
+                self._position += 1
+                yield
+            if self._peek() != close:
+                raise self._error("Expecting ',' delimiter")
+        self._position += 1
+
+    def _value(self) -> tuple[Any, str]:
+        """The value at the cursor and its text."""
+        start = _SPACE.match(self._text, self._position).end()  # type: ignore[union-attr]
+        value, self._position = _DECODER.raw_decode(self._text, start)
+        text = self._text[start : self._position]
+        if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+            raise BadContent(_TOO_DEEP)
+        if self._surrogates and _SURROGATE.search(text):
+            _refuse_lone_surrogates(value)
+        return value, text
+
+    def _peek(self) -> str:
+        """The next character that is no white space, empty at the end; the cursor moves there."""
+        self._position = _SPACE.match(self._text, self._position).end()  # type: ignore[union-attr]
+        return self._text[self._position : self._position + 1]
+
+    def _error(self, message: str) -> json.JSONDecodeError:
+        return json.JSONDecodeError(message, self._text, self._position)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slices:
+    members: list[tuple[Any, bytes]]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _twice(Counter(name for name, _ in pairs).most_common(1)[0][0])
+    return members
+
+
+def _twice(name: str) -> BadContent:
+    return BadContent(f"the name {name[:60]!r} occurs twice in one object (I-JSON, RFC 7493, 2.3)")
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_NUMBER_CHARS:
+        raise BadContent(f"a number has {len(text)} characters, at most {MAX_NUMBER_CHARS} are expected")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    if len(text) > MAX_NUMBER_CHARS:
+        raise BadContent(f"a number has {len(text)} characters, at most {MAX_NUMBER_CHARS} are expected")
+    number = float(text)
+    if math.isinf(number):
+        raise BadContent(f"the number {text[:60]} is too large (I-JSON, RFC 7493, 2.2)")
+    return number
+
+
+def _no_constant(text: str) -> Any:
+    raise BadContent(f"{text} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_no_constant
+)
+
+
+def _without_lines(text: str) -> str:
+    """The same tokens without line breaks and what surrounds them.
+
+    Safe because a JSON string cannot hold a line break: white space next to one is never part of a string.
+    """
+    if "\n" in text or "\r" in text:
+        return "".join(line.strip(" \t") for line in text.replace("\r", "\n").split("\n"))
+    return text
+
+
+def _depth(text: str) -> int:
+    """How deep a valid JSON text is nested."""
+    brackets = _STRING.sub("", text).encode("utf-8").translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(array("b", brackets)), default=0)
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadContent("a string holds a lone surrogate (I-JSON, RFC 7493, 2.1)") from error

@@ -1,0 +1,65 @@
+"""Which objects an object speaks about (STIX 2.1, 2.7: properties ending in `_ref` and `_refs`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from taxii_server.stix.kinds import is_id, is_observable
+
+#: Who made it and how it is marked are decided elsewhere; external references point outside STIX.
+_NOT_FOLLOWED = frozenset({"object_marking_refs", "granular_markings", "external_references"})
+
+#: Their text talks about every object they list, so none of the list can be taken out.
+_ALL_HARD_TYPES = frozenset({"note", "opinion"})
+
+
+def read_references(value: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids whose being hidden hides this object (hard), and those that could be taken out of a list (soft).
+
+    Looks at any depth. Hard: single references, and every reference of an observable, a note or an opinion.
+    Soft: ids in lists, and single references inside the objects of a list. Creators (`*_by_ref`) are no
+    references in this sense. An upper-case UUID counts as the same id, and local keys of STIX 2.0 observed-data
+    are no ids. Each tuple is sorted and without repeats; an id that is both is hard; the own id is left out.
+    """
+    hard: set[str] = set()
+    soft: set[str] = set()
+    _collect(value, hard, soft)
+    if value.get("type") in _ALL_HARD_TYPES or is_observable(value):
+        hard |= soft
+    hard.discard(value.get("id", ""))
+    soft.discard(value.get("id", ""))
+    return tuple(sorted(hard)), tuple(sorted(soft - hard))
+
+
+def _collect(value: Mapping[str, Any], single: set[str], listed: set[str]) -> None:
+    for name, member in value.items():
+        if isinstance(member, str):
+            if _is_reference(name):
+                _add(member, single)
+        elif isinstance(member, list):
+            if name not in _NOT_FOLLOWED:
+                _collect_list(member, _is_reference(name), listed)
+        elif isinstance(member, dict) and name not in _NOT_FOLLOWED:
+            _collect(member, single, listed)
+
+
+def _collect_list(members: list[Any], is_reference: bool, listed: set[str]) -> None:
+    for member in members:
+        if isinstance(member, str):
+            if is_reference:
+                _add(member, listed)
+        elif isinstance(member, dict):
+            _collect(member, listed, listed)
+        elif isinstance(member, list):
+            _collect_list(member, is_reference, listed)
+
+
+def _is_reference(name: str) -> bool:
+    return name.endswith(("_ref", "_refs")) and not name.endswith(("_by_ref", "_by_refs"))
+
+
+def _add(text: str, ids: set[str]) -> None:
+    ref = text.lower()
+    if is_id(ref):
+        ids.add(ref)

@@ -1,0 +1,134 @@
+"""The OASIS JSON schemas, one per STIX type, compiled once.
+
+Why by type: the schema for bundles refuses ATT&CK and other real sets as a whole. Why this validator: it checks
+tens of thousands of objects per second, and its patterns need linear time. The schemas come with the package
+stix2-validator; only its data is opened, its code is never imported. Nothing is fetched from the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from taxii_server.errors import InvalidObject
+from taxii_server.stix.kinds import OBSERVABLE_TYPES, is_observable, shown
+
+_FOLDERS = ("common", "sdos", "sros", "observables")
+_TOP_LEVEL_IN_COMMON = frozenset({"marking-definition", "language-content", "extension-definition"})
+_MESSAGE_MAX_CHARS = 200
+
+
+def check_schema(value: dict[str, Any], spec_version: str) -> None:
+    """Checks an object against the OASIS schema of its type, or the schema of all objects for a custom type.
+
+    Raises InvalidObject with the path of the property and what the schema says about it.
+    """
+    validator = _validator(spec_version, _schema_name(value, spec_version))
+    if validator.is_valid(value):
+        return
+    errors = [_plainest(error) for error in validator.iter_errors(value)]
+    if errors:
+        error = max(errors, key=lambda candidate: len(candidate.instance_path))
+        raise InvalidObject(*_explain(error))
+    raise InvalidObject("", "the OASIS schema of this type refuses the object")
+
+
+@cache
+def _schemas() -> Mapping[tuple[str, str], dict[str, Any]]:
+    """(spec version, schema name) -> schema."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for spec_version in ("2.0", "2.1"):
+        for folder in _FOLDERS:
+            for file in (_package_data() / f"schemas-{spec_version}" / "schemas" / folder).iterdir():
+                if file.name.endswith(".json"):
+                    schema = orjson.loads(file.read_bytes())
+                    # All are written for draft 2020-12, but the older ones name it by an address of no draft.
+                    schema.pop("$schema", None)
+                    found[spec_version, file.name.removesuffix(".json")] = schema
+    return found
+
+
+def _package_data() -> Traversable:
+    """The files of stix2-validator, found without running its code: importing it takes most of a second."""
+    spec = find_spec("stix2validator")
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError("stix2-validator is not installed: its package data holds the OASIS schemas")
+    reader = spec.loader.get_resource_reader("stix2validator")  # type: ignore[attr-defined]
+    files: Traversable = reader.files()
+    return files
+
+
+@cache
+def _registry() -> jsonschema_rs.Registry:
+    resources = [(schema["$id"], schema) for schema in _schemas().values()]
+    return jsonschema_rs.Registry(resources, draft=jsonschema_rs.Draft202012, retriever=_no_network)
+
+
+def _no_network(uri: str) -> Any:
+    raise LookupError(f"{uri} is not among the OASIS schemas")
+
+
+@cache
+def _validator(spec_version: str, name: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(
+        _schemas()[spec_version, name], registry=_registry(), retriever=_no_network
+    )
+
+
+@cache
+def _object_types(spec_version: str) -> frozenset[str]:
+    """The types that may stand at the top level of this version and have a schema of their own."""
+    observables = OBSERVABLE_TYPES if spec_version == "2.1" else frozenset()
+    sdo = {
+        name
+        for (version, name), schema in _schemas().items()
+        if version == spec_version and ("/sdos/" in schema["$id"] or "/sros/" in schema["$id"])
+    }
+    common = {name for name in _TOP_LEVEL_IN_COMMON if (spec_version, name) in _schemas()}
+    return frozenset(sdo | common | observables)
+
+
+def _schema_name(value: Mapping[str, Any], spec_version: str) -> str:
+    """STIX 2.0 knows observables only inside observed-data: at the top level they are custom objects there."""
+    if value["type"] in _object_types(spec_version):
+        return str(value["type"])
+    return "cyber-observable-core" if spec_version == "2.1" and is_observable(value) else "core"
+
+
+def _plainest(error: Any) -> Any:
+    """Of a choice of schemas, the complaint of the one that fits best; else the error itself."""
+    branches = [branch for branch in getattr(error.kind, "context", None) or () if branch]
+    if not branches:
+        return error
+    plain = [[_plainest(each) for each in branch] for branch in branches]
+    # The fewest complaints first, then the deepest: a wrong value says more than a wrong kind of object.
+    best = min(plain, key=lambda each: (len(each), -max(len(one.instance_path) for one in each)))
+    return max(best, key=lambda one: len(one.instance_path))
+
+
+def _explain(error: Any) -> tuple[str, str]:
+    """The path of the property and a short text."""
+    steps = list(error.instance_path)
+    kind = error.kind
+    if kind.name == "required":
+        return _path([*steps, kind.property]), "the property is missing; the OASIS schema requires it"
+    if kind.name == "additionalProperties":
+        return _path([*steps, kind.unexpected[0]]), "the OASIS schema allows no property of this name here"
+    message = error.message
+    if kind.name == "not":
+        message = f"{shown(error.instance)} is what the OASIS schema forbids: {orjson.dumps(kind.schema).decode()}"
+    elif len(message) > _MESSAGE_MAX_CHARS:
+        message = f"{shown(error.instance)} does not hold against {kind.name} of the OASIS schema"
+    return _path(steps), message[:_MESSAGE_MAX_CHARS]
+
+
+def _path(steps: list[str | int]) -> str:
+    """`external_references[0].url`; long names are cut."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step[:80]}" for step in steps)
+    return text.removeprefix(".")

@@ -1,0 +1,67 @@
+"""The values that policy rules may look at, read off one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from taxii_server.model import Traits
+from taxii_server.stix.kinds import MARKING_DEFINITION
+
+
+def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, spec_version: str) -> Traits:
+    """The traits of an object that passed `read_object`; values of an unexpected form are left out.
+
+    `labels` are lower-cased; `granular` holds the marking ids of the granular markings, languages do not count.
+    `extension_values` holds the texts that stand directly inside an extension.
+    """
+    extensions = {name: member for name, member in _dict(value.get("extensions")).items() if isinstance(member, dict)}
+    granular = [marking.get("marking_ref") for marking in _list(value.get("granular_markings")) if _dict(marking)]
+    return Traits(
+        collection=collection,
+        submitter=submitter,
+        id=value["id"],
+        type=value["type"],
+        spec_version=spec_version,
+        revoked=value.get("revoked") is True,
+        markings=_texts(_list(value.get("object_marking_refs"))),
+        granular=_texts(granular),
+        creator=_text(value.get("created_by_ref")),
+        labels=_texts(label.lower() for label in _list(value.get("labels")) if isinstance(label, str)),
+        confidence=_confidence(value.get("confidence")),
+        extensions=_texts(extensions),
+        extension_values=tuple(
+            sorted(
+                (extension, name, member)
+                for extension, members in extensions.items()
+                for name, member in members.items()
+                if isinstance(member, str)
+            )
+        ),
+        identity_class=_text(value.get("identity_class")),
+        properties=tuple(sorted(value)),
+        defines=value["id"] if value["type"] == MARKING_DEFINITION else None,
+    )
+
+
+def _texts(found: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(sorted({text for text in found if isinstance(text, str)}))
+
+
+def _text(found: Any) -> str | None:
+    return found if isinstance(found, str) else None
+
+
+def _list(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
+
+
+def _dict(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _confidence(found: Any) -> int | None:
+    """0 to 100 (STIX 2.1, 3.2); STIX 2.0 knows no confidence, so a custom one may hold anything."""
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found <= 100:
+        return None
+    return int(found) if found == int(found) else None
