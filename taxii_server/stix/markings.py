@@ -70,6 +70,8 @@ def read_marking_definition(value: Mapping[str, Any], submitter: str) -> str:
     payload: dict[str, Any] = {"submitter": submitter, "id": value["id"]}
     try:
         kind, facts = _read(value)
+        if kind != "iep":  # whose level stands in a property of its own
+            _refuse_tlp_in(value.get("name"), "name")
         payload |= {"kind": kind, **facts}
     except Unknown as unknown:
         payload |= {"kind": "unknown", "reason": str(unknown)}
@@ -77,9 +79,6 @@ def read_marking_definition(value: Mapping[str, Any], submitter: str) -> str:
 
 
 def _read(value: Mapping[str, Any]) -> Meaning:
-    name = value.get("name")
-    if isinstance(name, str) and _CALLS_ITSELF_TLP.search(name):
-        raise Unknown("its name speaks of TLP, but only the fixed TLP ids mean TLP")
     extensions = value.get("extensions")
     definition_type = value.get("definition_type")
     if extensions:
@@ -102,9 +101,13 @@ def _read_statement(definition: Any) -> Meaning:
     statement = definition["statement"]
     if not isinstance(statement, str):
         raise Unknown("its statement is not a text")
-    if _CALLS_ITSELF_TLP.search(statement):
-        raise Unknown("its statement speaks of TLP, but only the fixed TLP ids mean TLP")
+    _refuse_tlp_in(statement, "statement")
     return "statement", {}
+
+
+def _refuse_tlp_in(text: Any, where: str) -> None:
+    if isinstance(text, str) and _CALLS_ITSELF_TLP.search(text):
+        raise Unknown(f"its {where} speaks of TLP, but only the fixed TLP ids mean TLP")
 
 
 def _read_extension(extension_id: str, extension: Any) -> Meaning:

@@ -23,6 +23,9 @@ from taxii_server.errors import BadContent
 #: How deep lists and objects may be nested in one member; STIX itself needs less than ten.
 MAX_DEPTH = 200
 
+#: Members of one envelope; the largest known bundle has a quarter of it, and a body of `[],[],` would fill memory.
+MAX_MEMBERS = 100_000
+
 #: Characters of one number; a 64-bit integer has 20.
 MAX_NUMBER_CHARS = 1000
 
@@ -54,7 +57,7 @@ def read_envelope(body: bytes) -> list[Item]:
     that are not objects are returned as well: they fail one by one, not the request.
 
     Raises BadContent for a body that is not UTF-8, not I-JSON, nested deeper than MAX_DEPTH, or whose root is
-    not an object with a list `objects` of at least one member.
+    not an object with a list `objects` of 1 to MAX_MEMBERS members.
     """
     if body.startswith(b"\xef\xbb\xbf"):
         raise BadContent("the body begins with a byte order mark; send JSON in UTF-8 without one (RFC 8259, 8.1)")
@@ -118,6 +121,8 @@ class _Root:
     def _slices(self) -> _Slices:
         members = []
         for _ in self._until("]"):
+            if len(members) == MAX_MEMBERS:
+                raise BadContent(f"`objects` has more than {MAX_MEMBERS} members; send them in several requests")
             value, text = self._value()
             members.append((value, _without_lines(text).encode("utf-8")))
         return _Slices(members)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -22,6 +23,7 @@ from taxii_server.stix.kinds import OBSERVABLE_TYPES, is_observable, shown
 _FOLDERS = ("common", "sdos", "sros", "observables")
 _TOP_LEVEL_IN_COMMON = frozenset({"marking-definition", "language-content", "extension-definition"})
 _MESSAGE_MAX_CHARS = 200
+_ERRORS_LOOKED_AT = 20
 
 
 def check_schema(value: dict[str, Any], spec_version: str) -> None:
@@ -32,7 +34,7 @@ def check_schema(value: dict[str, Any], spec_version: str) -> None:
     validator = _validator(spec_version, _schema_name(value, spec_version))
     if validator.is_valid(value):
         return
-    errors = [_plainest(error) for error in validator.iter_errors(value)]
+    errors = [_plainest(error) for error in islice(validator.iter_errors(value), _ERRORS_LOOKED_AT)]
     if errors:
         error = max(errors, key=lambda candidate: len(candidate.instance_path))
         raise InvalidObject(*_explain(error))

@@ -46,8 +46,9 @@ def read_object(item: Item, strictness: Strictness, spec_versions: frozenset[str
     """The object of one item, checked.
 
     "structure" checks what every STIX object shares and the hub relies on: type, id, timestamps, markings.
-    "schema" checks the OASIS schema of the type as well, and that `modified` is not before `created`. `spec_versions` are those that the collection takes.
-    `submitter` goes into the marking payload; without one that payload gives a marking no meaning to anybody.
+    "schema" checks the OASIS schema of the type as well, and that `modified` is not before `created`.
+    `spec_versions` are those that the collection takes. `submitter` goes into the marking payload; without one
+    that payload gives a marking no meaning to anybody.
 
     Raises InvalidObject, which names the property, what was found and what is expected.
     """
