@@ -138,6 +138,15 @@ class Book:
         except KeyError:
             raise Behind(number) from None
 
+    def fits(self, label: Label, vocabulary: Vocabulary) -> bool:
+        """Whether the label tells apart all that a policy with this vocabulary can ask about its records."""
+        since = self._vocabularies[self._since[label.number]]
+        if since.covers(vocabulary):
+            return True
+        wider = since.union(vocabulary)
+        facets = (label.key.facets, label.key.governor)
+        return all(each is None or wider.still_exact(each, since) for each in facets)
+
     def coarse(self) -> list[int]:
         """The labels whose records must be labelled anew, ascending."""
         return sorted(label.number for label in self.labels.values() if not label.exact)

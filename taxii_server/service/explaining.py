@@ -1,0 +1,131 @@
+"""Why an audience may or may not read an object: for operators only, since the answer tells what is hidden.
+
+Same code path as a read: the policy's own decision for each stored version, then what lies outside the label
+(the way in, references, other copies).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from taxii_server.errors import NotFound
+from taxii_server.model import PageQuery, Record
+from taxii_server.policy import Decision, Explanation
+from taxii_server.service.hub import Hub, Snapshot
+from taxii_server.service.resolver import Resolver
+from taxii_server.storage.base import Store
+from taxii_server.times import format_position
+
+
+@dataclass(frozen=True, slots=True)
+class VersionExplained:
+    """One stored version: what the policy says, whether it is reachable, what hides it, and the outcome."""
+
+    record: Record
+    collection: str
+    date_added: str
+    explanation: Explanation
+    doors: tuple[str, ...]
+    hidden_references: tuple[str, ...]
+    readable: bool
+
+
+def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
+    """Every stored version of the object, ascending date_added. Raises NotFound when there is none."""
+    hub.book.sync()
+    snapshot = hub.snapshot
+    records = hub.store.lookup([object_id]).get(object_id, [])
+    if not records:
+        raise NotFound
+    resolver = _resolver(hub, snapshot, audience)
+    names = {collection.id: collection.name for collection in snapshot.catalog.collections.values()}
+    explained: list[VersionExplained] = []
+    for record in records:
+        explained.append(
+            VersionExplained(
+                record=record,
+                collection=names.get(record.collection, f"{record.collection} (no such collection any more)"),
+                date_added=format_position(record.position),
+                explanation=_explanation(hub, snapshot, audience, record),
+                doors=_doors(snapshot, audience, record.collection),
+                hidden_references=resolver.hidden_references(record),
+                readable=bool(resolver.readable([record])),
+            )
+        )
+    return explained
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many objects of a collection an audience sees, how many it does not, and why, most frequent first."""
+
+    visible: int
+    hidden: int
+    reasons: tuple[tuple[str, int], ...]
+
+
+def census(hub: Hub, audience: str, collection_name: str) -> Census:
+    """Counts over the newest versions that the collection shows or hides. Reads every record once: for operators."""
+    hub.book.sync()
+    snapshot = hub.snapshot
+    collection = snapshot.catalog.collections[collection_name]
+    feeds = frozenset(snapshot.catalog.feeds(collection))
+    resolver = _resolver(hub, snapshot, audience)
+    ids = sorted(_ids(hub.store, snapshot, hub, feeds))
+    visible = 0
+    reasons: Counter[str] = Counter()
+    for start in range(0, len(ids), 1000):
+        for records in hub.store.lookup(ids[start : start + 1000]).values():
+            shown = [record for record in records if record.collection in feeds]
+            if resolver.readable(shown):
+                visible += 1
+            elif shown:
+                reasons[_reason(hub, snapshot, audience, shown[-1])] += 1
+    return Census(visible, sum(reasons.values()), tuple(reasons.most_common()))
+
+
+def _ids(store: Store, snapshot: Snapshot, hub: Hub, feeds: frozenset[str]) -> set[str]:
+    labels = tuple(n for n, label in sorted(hub.book.labels.items()) if label.key.facets.collection in feeds)
+    ids: set[str] = set()
+    after = 0
+    while True:
+        page = store.page(PageQuery(labels, tuple(sorted(feeds)), after, 1000, content=False))
+        ids.update(record.id for record in page.records)
+        if len(page.records) < 1000:
+            return ids
+        after = page.records[-1].position
+
+
+def _reason(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> str:
+    decision = _decision(hub, snapshot, audience, record)
+    if decision.verdict == "read":
+        return "refers to something hidden"
+    return f"{decision.reason}: {decision.rule}" if decision.rule else decision.reason
+
+
+def _decision(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> Decision:
+    return _explanation(hub, snapshot, audience, record).decision
+
+
+def _explanation(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> Explanation:
+    sight = snapshot.sights.of(audience)
+    label = hub.book.label(record.label)
+    named = snapshot.sights.named(label)
+    facets, governor = (named[1], named[2]) if named else (label.key.facets, label.key.governor)
+    return snapshot.catalog.policy.explain(audience, facets, hub.book.meanings, governor, sight.carried)
+
+
+def _doors(snapshot: Snapshot, audience: str, collection_id: str) -> tuple[str, ...]:
+    """The collections through which the audience reads what is stored in this one."""
+    catalog = snapshot.catalog
+    return tuple(
+        collection.name
+        for collection in catalog.collections.values()
+        if catalog.rights(collection, audience).read and collection_id in catalog.feeds(collection)
+    )
+
+
+def _resolver(hub: Hub, snapshot: Snapshot, audience: str) -> Resolver:
+    sight = snapshot.sights.of(audience)
+    return Resolver(hub.store, hub.book, snapshot.catalog, sight, snapshot.catalog.reachable(audience))

@@ -1,0 +1,284 @@
+"""Writes: add objects, delete an object, and label records anew (TAXII 2.1, 5.5 and 5.7).
+
+A body is read whole, then stored in portions of one transaction each. A 4xx is decided before the first
+portion, so it means that nothing was stored; a crash in the middle gives no answer, and the same body may be
+posted again: what is already there is a success and makes no new record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+
+from taxii_server.catalog import Collection
+from taxii_server.errors import InvalidObject, StorageUnavailable
+from taxii_server.model import Draft, PageQuery, Record, Traits
+from taxii_server.policy import Facets
+from taxii_server.service.book import Behind, Book, Flags, LabelKey, LabelsMissing
+from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
+from taxii_server.stix.parse import Item, read_envelope
+from taxii_server.stix.traits import read_traits
+from taxii_server.stix.validate import read_object
+from taxii_server.storage.base import Plan, Store
+from taxii_server.times import format_position
+
+#: Objects of one transaction: large enough to be quick, small enough to let other writers in between.
+PORTION = 1000
+#: How often a write plans again because labels were missing or the log moved.
+_MAX_ATTEMPTS = 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of one object of a body, in its order: a success, or a failure with its reason."""
+
+    id: str
+    version: str
+    message: str | None
+    ok: bool
+
+
+class Writer:
+    """The writes of one server."""
+
+    def __init__(self, store: Store, book: Book) -> None:
+        self._store = store
+        self._book = book
+
+    def add(
+        self,
+        submitter: str,
+        collection: Collection,
+        body: bytes,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[Added]:
+        """Store the objects of a TAXII envelope or STIX bundle for this submitter.
+
+        Raises BadContent when the body as a whole cannot be processed. A bad object becomes a failure,
+        the others go on. `progress` is told how many objects of the body are done.
+        """
+        items = read_envelope(body)
+        results: list[Added] = []
+        for start in range(0, len(items), PORTION):
+            results += self._add_portion(submitter, collection, items[start : start + PORTION], start)
+            progress(len(results))
+        return results
+
+    def delete(self, object_id: str, pick: Callable[[Sequence[Record]], Sequence[Record]]) -> list[Record]:
+        """Delete those records of this id that `pick` chooses among all of the store; which went.
+
+        What `pick` raises reaches the caller, with nothing deleted.
+        """
+        gone: list[Record] = []
+
+        def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
+            self._require_current(log_length)
+            gone[:] = pick(present.get(object_id, ()))
+            return plan_deletion(gone, present, self._facets_of, self._book.number)
+
+        self._retry(lambda: self._write([object_id], plan, self._book.edition))
+        return gone
+
+    def relabel(self, progress: Callable[[int], None] = lambda done: None) -> int:
+        """Label anew every record whose label is coarse; how many were looked at. Idempotent, safe beside writers."""
+        done = 0
+        self._book.sync()
+        while labels := self._book.coarse():
+            page = self._store.page(
+                PageQuery(labels=tuple(labels), collections=(), after=0, limit=PORTION, content=True)
+            )
+            if not page.records:
+                return done
+            self._relabel_portion(page.records)
+            done += len(page.records)
+            progress(done)
+        return done
+
+    # ---- add
+
+    def _add_portion(
+        self, submitter: str, collection: Collection, items: Sequence[Item], first: int
+    ) -> list[Added]:
+        results: list[Added | None] = [None] * len(items)
+        drafts: list[Draft] = []
+        traits: list[Traits] = []
+        places: list[int] = []
+        definitions: list[str] = []
+        for place, item in enumerate(items):
+            try:
+                checked = read_object(item, collection.strictness, frozenset(collection.accepts), submitter)
+            except InvalidObject as error:
+                results[place] = _refused(item, first + place, str(error))
+                continue
+            if checked.marking_definition is not None:
+                definitions.append(checked.marking_definition)
+            drafts.append(
+                Draft(
+                    collection=collection.id,
+                    submitter=submitter,
+                    id=checked.id,
+                    type=checked.type,
+                    spec_version=checked.spec_version,
+                    version=checked.version,
+                    version_key=checked.version_key,
+                    content=checked.raw,
+                    digest=checked.digest,
+                    hard_refs=checked.hard_refs,
+                    soft_refs=checked.soft_refs,
+                )
+            )
+            traits.append(
+                read_traits(
+                    checked.value, collection=collection.id, submitter=submitter, spec_version=checked.spec_version
+                )
+            )
+            places.append(place)
+        self._book.learn_markings(definitions)
+        for place, added in zip(places, self._store_drafts(drafts, traits), strict=True):
+            results[place] = added
+        return [added for added in results if added is not None]
+
+    def _store_drafts(self, drafts: Sequence[Draft], traits: Sequence[Traits]) -> list[Added]:
+        if not drafts:
+            return []
+        outcomes: list[Outcome] = []
+
+        def attempt() -> tuple[int, ...]:
+            edition = self._book.edition
+            facets = [self._book.vocabulary.project(each) for each in traits]
+            self._intern_likely(facets, edition)
+
+            def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
+                self._require_current(log_length)
+                planned, outcomes[:] = plan_posts(drafts, facets, present, self._facets_of, self._book.number)
+                return planned
+
+            return self._write(sorted({draft.id for draft in drafts}), plan, edition)
+
+        positions = self._retry(attempt)
+        return _added(drafts, outcomes, positions)
+
+    def _intern_likely(self, facets: Iterable[Facets], edition: int) -> None:
+        """Most objects are the only version of their id: have those labels ready before the transaction."""
+        alone = Flags.FIRST | Flags.LAST
+        keys = {LabelKey(each, None, alone) for each in facets}
+        missing = [key for key in keys if self._book.number(key) is None]
+        if missing:
+            self._book.intern(missing, edition)
+
+    # ---- relabel
+
+    def _relabel_portion(self, records: Sequence[Record]) -> None:
+        ids = sorted({record.id for record in records})
+
+        def attempt() -> tuple[int, ...]:
+            edition = self._book.edition
+            fresh = self._project_stored(ids)
+
+            def facets_of(record: Record) -> Facets:
+                try:
+                    return fresh[record.position]
+                except KeyError:
+                    raise Behind(record.position) from None
+
+            def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
+                self._require_current(log_length)
+                return plan_relabelling(present, facets_of, self._book.number)
+
+            return self._write(ids, plan, edition)
+
+        self._retry(attempt)
+
+    def _project_stored(self, ids: Sequence[str]) -> dict[int, Facets]:
+        """The facets of every record of these ids under the present vocabulary, read off the stored text."""
+        every_label = tuple(sorted(self._book.labels))
+        facets: dict[int, Facets] = {}
+        after = 0
+        while True:
+            page = self._store.page(
+                PageQuery(labels=every_label, collections=(), after=after, limit=PORTION, ids=tuple(ids))
+            )
+            for record in page.records:
+                traits = read_traits(
+                    orjson.loads(record.content),
+                    collection=record.collection,
+                    submitter=record.submitter,
+                    spec_version=record.spec_version,
+                )
+                facets[record.position] = self._book.vocabulary.project(traits)
+            if len(page.records) < PORTION:
+                return facets
+            after = page.records[-1].position
+
+    # ---- the transaction
+
+    def _write(
+        self, ids: Sequence[str], plan: Callable[[Mapping[str, Sequence[Record]], int], Plan], edition: int
+    ) -> tuple[int, ...]:
+        def checked(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
+            planned = plan(present, log_length)
+            if self._book.edition != edition:
+                raise Behind(self._book.edition)
+            return planned
+
+        def attempt() -> tuple[int, ...]:
+            try:
+                return self._store.write(ids, checked)
+            except LabelsMissing as missing:
+                self._book.intern(missing.keys, edition)
+                raise
+
+        return self._retry(attempt, again=(LabelsMissing,))
+
+    def _retry(
+        self, attempt: Callable[[], T], again: tuple[type[Exception], ...] = (Behind,)
+    ) -> T:
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                return attempt()
+            except again as signal:
+                if isinstance(signal, Behind):
+                    self._book.sync()
+        raise StorageUnavailable("the labels of this write kept changing; try again")
+
+    def _require_current(self, log_length: int) -> None:
+        if log_length != self._book.length:
+            raise Behind(log_length)
+
+    def _facets_of(self, record: Record) -> Facets:
+        return self._book.label(record.label).key.facets
+
+
+def _refused(item: Item, place: int, message: str) -> Added:
+    value = item.value if isinstance(item.value, dict) else {}
+    id_ = value.get("id")
+    version = value.get("modified", value.get("created"))
+    return Added(
+        id=id_ if isinstance(id_, str) and id_ else f"objects[{place}]",
+        version=version if isinstance(version, str) else "",
+        message=message,
+        ok=False,
+    )
+
+
+def _added(drafts: Sequence[Draft], outcomes: Sequence[Outcome], positions: Sequence[int]) -> list[Added]:
+    versions: list[str] = []
+    stored = iter(positions)
+    results: list[Added] = []
+    for draft, outcome in zip(drafts, outcomes, strict=True):
+        position = next(stored) if outcome.stored else 0
+        if outcome.version is not None:
+            version = outcome.version
+        elif outcome.same_as is not None:
+            version = versions[outcome.same_as]
+        else:
+            version = format_position(position)
+        versions.append(version)
+        message = outcome.conflict or (None if outcome.stored else "already present")
+        results.append(Added(draft.id, version, message, ok=outcome.conflict is None))
+    return results

@@ -1,0 +1,83 @@
+"""Following what other processes did: a look at the store's epochs, in the background, not per request."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from taxii_server.auth.directory import Directory
+from taxii_server.errors import ConfigError, StorageError, StorageUnavailable
+from taxii_server.service.hub import Hub
+
+_log = logging.getLogger(__name__)
+#: Credentials older than this are not relied on: a revocation may have been missed.
+_MAX_AGE_S = 10.0
+
+
+class Refresher:
+    """Keeps the hub's catalog and labels and the directory's credentials current."""
+
+    def __init__(self, hub: Hub, directory: Directory, every_s: float) -> None:
+        self._hub = hub
+        self._directory = directory
+        self._every_s = every_s
+        self._credentials_epoch = -1
+        self._last = float("-inf")
+        self._failing = False
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def tick(self) -> None:
+        """Look once and take over what changed. Raises StorageError, or ConfigError for a catalog that does not parse."""
+        with self._lock:
+            state = self._hub.store.state()
+            if state.credentials_epoch != self._credentials_epoch:
+                self._directory.replace(self._hub.store.credentials())
+                self._credentials_epoch = state.credentials_epoch
+            self._hub.refresh(state.log_length, state.catalog_epoch)
+            self._last = time.monotonic()
+
+    def require_fresh(self) -> None:
+        """Raise StorageUnavailable when the store has not been seen for so long that a revocation may be missing.
+
+        Without a background thread (`every_s` is 0) it looks now.
+        """
+        if not self._every_s:
+            self.tick()
+        elif time.monotonic() - self._last > _MAX_AGE_S + self._every_s:
+            raise StorageUnavailable("the store has not been reachable for a while; credentials may be out of date")
+
+    def start(self) -> None:
+        """Look once now, then every `every_s` seconds in a daemon thread."""
+        self._try()
+        if self._every_s:
+            self._thread = threading.Thread(target=self._run, name="refresher", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            self._try()
+
+    def _try(self) -> None:
+        try:
+            self.tick()
+        except (StorageError, ConfigError) as error:
+            if not self._failing:
+                _log.error("cannot follow the store: %s", error)
+            self._failing = True
+        except Exception:
+            # The thread must outlive what nobody foresaw; require_fresh closes the door meanwhile.
+            _log.exception("cannot follow the store")
+            self._failing = True
+        else:
+            if self._failing:
+                _log.info("the store can be followed again")
+            self._failing = False

@@ -1,0 +1,71 @@
+"""Status resources (TAXII 2.1, 4.3): what became of a POST, kept for its submitter.
+
+Everything is decided within the request, so a status is complete when it is first seen and never changes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from taxii_server.errors import NotFound
+from taxii_server.model import StoredStatus
+from taxii_server.service.posting import Added
+from taxii_server.storage.base import Store
+from taxii_server.times import format_position
+
+#: A list that would make the resource larger than this is left out whole: a list that is there is complete.
+_MAX_BODY_BYTES = 8_000_000
+_HOUR_US = 3_600_000_000
+
+
+class Statuses:
+    """Keeps and finds status resources."""
+
+    def __init__(self, store: Store, keep_hours: int) -> None:
+        self._store = store
+        self._keep_us = keep_hours * _HOUR_US
+
+    def save(self, api_root: str, submitter: str, requested: int, results: Sequence[Added]) -> bytes:
+        """The status resource of a finished POST, already stored. `requested` is the time of the request (µs)."""
+        status_id = str(uuid.uuid4())
+        body = _render(status_id, requested, results)
+        self._store.save_status(StoredStatus(status_id, api_root, submitter, body, requested + self._keep_us))
+        return body
+
+    def find(self, api_root: str, status_id: str, audience: str, is_admin: bool, now: int) -> bytes:
+        """The resource. Raises NotFound unless it is of this API root and the audience's own (or an admin asks)."""
+        status = self._store.status(status_id, now)
+        if status is None or status.api_root != api_root or not (is_admin or status.submitter == audience):
+            raise NotFound
+        return status.body
+
+
+def _render(status_id: str, requested: int, results: Sequence[Added]) -> bytes:
+    successes = [_details(added) for added in results if added.ok]
+    failures = [_details(added) for added in results if not added.ok]
+    resource: dict[str, Any] = {
+        "id": status_id,
+        "status": "complete",
+        "request_timestamp": format_position(requested),
+        "total_count": len(results),
+        "success_count": len(successes),
+        "failure_count": len(failures),
+        "pending_count": 0,
+    }
+    room = _MAX_BODY_BYTES
+    for name, details in (("failures", failures), ("successes", successes)):
+        room -= len(orjson.dumps(details))
+        if details and room > 0:
+            resource[name] = details
+    return orjson.dumps(resource)
+
+
+def _details(added: Added) -> dict[str, str]:
+    details = {"id": added.id, "version": added.version}
+    if added.message:
+        details["message"] = added.message
+    return details

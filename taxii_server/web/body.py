@@ -1,0 +1,61 @@
+"""The body of a POST: read once, never beyond the limit of its API root (TAXII 2.1, 4.2.1 and 5.5)."""
+
+from __future__ import annotations
+
+import zlib
+
+from flask import Request
+
+from taxii_server.errors import BadContent, ContentTooLarge
+
+_CHUNK = 65536
+
+
+class UnsupportedEncoding(BadContent):
+    """A Content-Encoding other than gzip."""
+
+
+def check_encoding(request: Request) -> None:
+    """Raise UnsupportedEncoding unless the body is plain or gzip."""
+    if _encoding(request) not in ("", "identity", "gzip", "x-gzip"):
+        raise UnsupportedEncoding("the body is compressed in a way that is not supported; use gzip or none")
+
+
+def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The whole body, decoded. `limit_bytes` holds for what is sent and for what it decodes to.
+
+    Raises ContentTooLarge as soon as the limit is passed, whatever Content-Length says,
+    BadContent when a gzip body is damaged or ends early.
+    """
+    if request.content_length is not None and request.content_length > limit_bytes:
+        raise ContentTooLarge(limit_bytes)
+    raw = _read_up_to(request, limit_bytes)
+    return _gunzip(raw, limit_bytes) if _encoding(request) in ("gzip", "x-gzip") else raw
+
+
+def _encoding(request: Request) -> str:
+    return (request.headers.get("Content-Encoding") or "").strip().lower()
+
+
+def _read_up_to(request: Request, limit_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := request.stream.read(_CHUNK):
+        size += len(chunk)
+        if size > limit_bytes:
+            raise ContentTooLarge(limit_bytes)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _gunzip(raw: bytes, limit_bytes: int) -> bytes:
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        body = decoder.decompress(raw, limit_bytes + 1)
+    except zlib.error:
+        raise BadContent("the gzip body is damaged") from None
+    if len(body) > limit_bytes:
+        raise ContentTooLarge(limit_bytes)
+    if not decoder.eof or decoder.unused_data:
+        raise BadContent("the gzip body is incomplete or has something behind it")
+    return body

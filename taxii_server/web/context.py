@@ -1,0 +1,75 @@
+"""What a view gets to know about its request: the hub, the actor, and the checks in their order.
+
+Order of checks: credentials (401), URL and visibility (404), method (405), Accept (406), right (403),
+Content-Type (415), size (413), query (400), body (422). The earliest fault answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from flask import Flask, current_app, g, request
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import RequestRedirect
+
+from taxii_server.auth.base import Authenticator
+from taxii_server.catalog import Collection, Rights
+from taxii_server.errors import Forbidden, NotFound
+from taxii_server.model import Actor
+from taxii_server.service.hub import Hub
+from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
+from taxii_server.web.media import accepts_taxii, is_taxii_content
+
+#: Endpoints that answer without credentials.
+PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
+
+
+def hub() -> Hub:
+    """The hub of this application."""
+    return cast(Hub, current_app.extensions["taxii_server"])
+
+
+def actor() -> Actor:
+    """Who is asking; known before any view runs."""
+    return cast(Actor, g.actor)
+
+
+def register_context(app: Flask, authenticator: Authenticator, require_fresh: Callable[[], None]) -> None:
+    """Authenticate before anything else is looked at, then the URL.
+
+    `require_fresh` raises StorageUnavailable when the credentials in memory may be out of date.
+    """
+
+    @app.before_request
+    def authenticate() -> None:
+        if request.endpoint in PUBLIC_ENDPOINTS:
+            return
+        require_fresh()
+        g.actor = authenticator.authenticate(request.headers.get("Authorization"))
+        if isinstance(request.routing_exception, RequestRedirect):
+            # A path without its final slash: a redirect would drop the method or the credentials of some clients.
+            raise NotFound
+        if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
+            raise NotFound
+
+
+def require_accept() -> None:
+    """406 unless the client takes what we send."""
+    if not accepts_taxii(request.headers.get("Accept"), strict=hub().settings.strict_accept):
+        raise NotAcceptable
+
+
+def require_content_type() -> None:
+    """415 unless the body is of a type that we take."""
+    if not is_taxii_content(request.headers.get("Content-Type")):
+        raise UnsupportedMedia
+
+
+def open_collection(api_root: str, name: str, *, read: bool = False, write: bool = False) -> tuple[Collection, Rights]:
+    """The collection of the URL, after visibility (404), Accept (406) and right (403), in this order."""
+    collection, rights = hub().collection(actor(), api_root, name)
+    require_accept()
+    if (read and not rights.read) or (write and not rights.write):
+        raise Forbidden
+    return collection, rights

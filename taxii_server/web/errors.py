@@ -1,0 +1,155 @@
+"""Status codes live here and nowhere else: what went wrong, as a TAXII error resource (TAXII 2.1, 3.6.1).
+
+error_code            status  when
+unauthorized          401     no acceptable credentials
+forbidden             403     visible, but this right is missing
+not-found             404     unknown, hidden, or not this actor's: one answer for all three
+method-not-allowed    405     the URL exists without this method
+not-acceptable        406     the Accept header leaves out application/taxii+json;version=2.1
+bad-query             400     a malformed query parameter, or a `next` that is not ours
+bad-request           400     not understood at HTTP level
+too-large             413     the body is larger than max_content_length
+unsupported-media     415     Content-Type or Content-Encoding of the body
+bad-content           422     the body as a whole cannot be processed
+unavailable           503     the store cannot answer now; try again after Retry-After seconds
+internal              500     a fault of the server; the log has the error_id
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+import orjson
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from taxii_server.auth.base import Unauthenticated
+from taxii_server.errors import (
+    BadContent,
+    BadQuery,
+    ConfigError,
+    ContentTooLarge,
+    Forbidden,
+    NotFound,
+    StorageError,
+    StorageUnavailable,
+)
+from taxii_server.web.body import UnsupportedEncoding
+from taxii_server.web.media import TAXII
+
+_log = logging.getLogger(__name__)
+_RETRY_AFTER_S = "2"
+
+_TITLES = {
+    400: ("bad-request", "Bad request"),
+    401: ("unauthorized", "Unauthorized"),
+    403: ("forbidden", "Forbidden"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "Method not allowed"),
+    406: ("not-acceptable", "Not acceptable"),
+    413: ("too-large", "Content too large"),
+    415: ("unsupported-media", "Unsupported media type"),
+    422: ("bad-content", "Unprocessable content"),
+    500: ("internal", "Internal server error"),
+    503: ("unavailable", "Service unavailable"),
+}
+
+
+class NotAcceptable(Exception):  # noqa: N818 - named as the status is
+    """The Accept header leaves out what we send."""
+
+
+class UnsupportedMedia(Exception):  # noqa: N818 - named as the status is
+    """The Content-Type of the body is none that we take."""
+
+
+def error_response(status: int, description: str | None = None, code: str | None = None) -> Response:
+    """An error resource. Its error_id is new each time and stands in the log."""
+    default_code, title = _TITLES.get(status, (f"http-{status}", f"HTTP status {status}"))
+    error_id = str(uuid.uuid4())
+    body: dict[str, Any] = {
+        "title": title,
+        "error_id": error_id,
+        "error_code": code or default_code,
+        "http_status": str(status),
+    }
+    if description:
+        body["description"] = description
+    _log.log(
+        logging.ERROR if status == 500 else logging.INFO,
+        "%s %s answers %d, error_id %s",
+        request.method,
+        request.path[:200].encode("unicode_escape").decode(),
+        status,
+        error_id,
+    )
+    return Response(orjson.dumps(body), status, content_type=TAXII)
+
+
+def register_errors(app: Flask) -> None:
+    """Handlers on the app: those of a blueprint never see an unknown URL."""
+
+    @app.errorhandler(Unauthenticated)
+    def handle_unauthenticated(error: Unauthenticated) -> Response:
+        if app.config["HIDE_UNAUTHENTICATED"]:
+            return error_response(404)
+        response = error_response(401, "Send the credentials that the operator of this server gave you.")
+        for challenge in error.challenges:
+            response.headers.add("WWW-Authenticate", challenge)
+        return response
+
+    @app.errorhandler(NotFound)
+    def handle_not_found(_: NotFound) -> Response:
+        return error_response(404)
+
+    @app.errorhandler(Forbidden)
+    def handle_forbidden(_: Forbidden) -> Response:
+        return error_response(403, "You may not do this here; can_read and can_write of the collection say what you may.")
+
+    @app.errorhandler(NotAcceptable)
+    def handle_not_acceptable(_: NotAcceptable) -> Response:
+        return error_response(406, f"Send 'Accept: {TAXII}'.")
+
+    @app.errorhandler(UnsupportedMedia)
+    def handle_unsupported_media(_: UnsupportedMedia) -> Response:
+        return error_response(415, f"Send 'Content-Type: {TAXII}'.")
+
+    @app.errorhandler(UnsupportedEncoding)
+    def handle_unsupported_encoding(error: UnsupportedEncoding) -> Response:
+        return error_response(415, str(error))
+
+    @app.errorhandler(ContentTooLarge)
+    def handle_too_large(error: ContentTooLarge) -> Response:
+        return error_response(413, str(error))
+
+    @app.errorhandler(BadQuery)
+    def handle_bad_query(error: BadQuery) -> Response:
+        return error_response(400, str(error), code="bad-query")
+
+    @app.errorhandler(BadContent)
+    def handle_bad_content(error: BadContent) -> Response:
+        return error_response(422, str(error))
+
+    @app.errorhandler(StorageUnavailable)
+    @app.errorhandler(ConfigError)
+    def handle_unavailable(error: Exception) -> Response:
+        _log.error("the store or the configuration cannot be used: %s", error)
+        response = error_response(503, "The server cannot answer now; try again.")
+        response.headers["Retry-After"] = _RETRY_AFTER_S
+        return response
+
+    @app.errorhandler(HTTPException)
+    def handle_http(error: HTTPException) -> Response:
+        response = error_response(error.code or 500)
+        for name, value in error.get_headers():
+            if name.lower() not in ("content-type", "content-length"):
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(StorageError)
+    @app.errorhandler(Exception)
+    def handle_anything(error: Exception) -> Response:
+        _log.error("unexpected %s", type(error).__name__, exc_info=error)
+        return error_response(500, "A fault of the server; its operator finds it in the log under the error_id.")

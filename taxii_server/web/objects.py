@@ -1,0 +1,106 @@
+"""Objects, manifests and versions (TAXII 2.1, 5.3 to 5.8)."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from taxii_server.catalog import Collection
+from taxii_server.errors import Forbidden, NotFound
+from taxii_server.service.query import ReadRequest
+from taxii_server.service.reading import Found
+from taxii_server.web import response as answers
+from taxii_server.web.body import check_encoding, read_body
+from taxii_server.web.context import actor, hub, open_collection, require_accept, require_content_type
+from taxii_server.web.media import TAXII
+from taxii_server.web.parameters import (
+    EVERY_FIELD,
+    OBJECT_FIELDS,
+    VERSIONS_FIELDS,
+    Limits,
+    ReadParameters,
+    read_parameters,
+)
+
+blueprint = Blueprint("objects", __name__, url_prefix="/<api_root>/collections/<name>")
+
+
+@blueprint.get("/manifest/")
+def get_manifest(api_root: str, name: str) -> Response:
+    """What the collection holds, without the objects (5.3)."""
+    collection, _ = open_collection(api_root, name, read=True)
+    return answers.manifest(_read(collection, "manifest", EVERY_FIELD, content=False))
+
+
+@blueprint.get("/objects/")
+def get_objects(api_root: str, name: str) -> Response:
+    """The objects of the collection (5.4)."""
+    collection, _ = open_collection(api_root, name, read=True)
+    return answers.envelope(_read(collection, "objects", EVERY_FIELD))
+
+
+@blueprint.post("/objects/")
+def add_objects(api_root: str, name: str) -> Response:
+    """Add objects; the answer is their status (5.5)."""
+    collection, _ = open_collection(api_root, name, write=True)
+    require_content_type()
+    check_encoding(request)
+    body = read_body(request, hub().api_root(actor(), api_root).max_content_length)
+    return answers.resource(hub().add(actor(), collection, body), 202)
+
+
+@blueprint.get("/objects/<object_id>/")
+def get_object(api_root: str, name: str, object_id: str) -> Response:
+    """One object (5.6)."""
+    collection, _ = open_collection(api_root, name, read=True)
+    return answers.envelope(_read(collection, "object", OBJECT_FIELDS, object_id))
+
+
+@blueprint.delete("/objects/<object_id>/")
+def delete_object(api_root: str, name: str, object_id: str) -> Response:
+    """Delete an object or versions of it (5.7)."""
+    collection, rights = hub().collection(actor(), api_root, name)
+    require_accept()
+    if not rights.read and not rights.write:
+        raise NotFound
+    if not (rights.read and rights.write):
+        raise Forbidden
+    filters = _parameters(OBJECT_FIELDS, paging=False).filters
+    hub().delete(actor(), collection, rights, object_id, filters)
+    return Response(b"", 200, content_type=TAXII)
+
+
+@blueprint.get("/objects/<object_id>/versions/")
+def get_versions(api_root: str, name: str, object_id: str) -> Response:
+    """The versions of one object (5.8)."""
+    collection, _ = open_collection(api_root, name, read=True)
+    return answers.versions(_read(collection, "versions", VERSIONS_FIELDS, object_id, content=False))
+
+
+def _read(
+    collection: Collection,
+    resource: str,
+    fields: frozenset[str],
+    object_id: str | None = None,
+    *,
+    content: bool = True,
+) -> Found:
+    parameters = _parameters(fields)
+    return hub().read(
+        actor(),
+        collection,
+        ReadRequest(
+            resource=resource,
+            object_id=object_id,
+            filters=parameters.filters,
+            added_after=parameters.added_after,
+            limit=parameters.limit,
+            next=parameters.next,
+            content=content,
+        ),
+    )
+
+
+def _parameters(fields: frozenset[str], *, paging: bool = True) -> ReadParameters:
+    settings = hub().settings
+    limits = Limits(settings.max_ids_per_match, settings.unknown_match == "reject")
+    return read_parameters(request.query_string, fields, limits, paging=paging)

@@ -1,0 +1,158 @@
+"""The query string of a read: its form is checked here, its meaning in service (TAXII 2.1, 3.4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from taxii_server.errors import BadQuery
+from taxii_server.service.query import Filters, VersionChoice
+from taxii_server.times import instant_key, parse_instant
+
+_SPEC_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
+_INTEGER = re.compile(r"[0-9]+")
+_MATCH = re.compile(r"match\[.*\]")
+#: No page is larger than this, whatever is asked for; longer digits are not even read.
+_HUGE = 10**9
+
+#: The match fields by endpoint (TAXII 2.1, tables of 5.3 to 5.8).
+EVERY_FIELD = frozenset({"id", "type", "version", "spec_version"})
+OBJECT_FIELDS = frozenset({"version", "spec_version"})
+VERSIONS_FIELDS = frozenset({"spec_version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the settings say about query strings."""
+
+    max_values: int
+    reject_unknown_match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadParameters:
+    """The parameters of one request. `filters` is None when no match field was given."""
+
+    filters: Filters | None
+    added_after: int | None
+    limit: int | None
+    next: str | None
+
+
+def read_parameters(raw: bytes, fields: frozenset[str], limits: Limits, *, paging: bool = True) -> ReadParameters:
+    """The parameters that an endpoint with these match fields defines.
+
+    Raises BadQuery for a malformed one. Others are ignored: parameters that no endpoint defines, and
+    match fields that this endpoint does not (unless the settings say to reject unknown ones).
+    """
+    given = _pairs(raw)
+    known = {f"match[{field}]" for field in EVERY_FIELD}
+    if limits.reject_unknown_match:
+        for name in given:
+            if _MATCH.fullmatch(name) and name not in known:
+                raise BadQuery(name, f"unknown match field (known: {', '.join(sorted(EVERY_FIELD))})")
+    wanted = {f"match[{field}]" for field in fields} | ({"added_after", "limit", "next"} if paging else set())
+    once = {name: _once(name, values) for name, values in given.items() if name in wanted}
+    lists = {
+        field: _values(f"match[{field}]", once[f"match[{field}]"], limits.max_values)
+        for field in fields
+        if f"match[{field}]" in once
+    }
+    return ReadParameters(
+        filters=_filters(lists) if lists else None,
+        added_after=_read(once, "added_after", _added_after),
+        limit=_read(once, "limit", _limit),
+        next=once.get("next"),
+    )
+
+
+def _pairs(raw: bytes) -> dict[str, list[str]]:
+    given: dict[str, list[str]] = {}
+    for pair in raw.split(b"&"):
+        if pair:
+            name, _, value = pair.partition(b"=")
+            given.setdefault(_decode(name), []).append(_decode(value))
+    return given
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadQuery("query string", "not UTF-8") from None
+
+
+def _once(name: str, values: list[str]) -> str:
+    if len(values) > 1:
+        raise BadQuery(name, "given more than once; list several values of a match field with commas")
+    if not values[0]:
+        raise BadQuery(name, "has no value")
+    return values[0]
+
+
+def _read(once: Mapping[str, str], name: str, read: Callable[[str], int]) -> int | None:
+    return read(once[name]) if name in once else None
+
+
+def _added_after(text: str) -> int:
+    # A '+' that was not percent-encoded arrives as a space: 2020-01-01T00:00:00 00:00.
+    if re.search(r"\d \d\d:?\d\d$", text):
+        text = "+".join(text.rsplit(" ", 1))
+    try:
+        return parse_instant(text)
+    except ValueError:
+        raise BadQuery("added_after", "not a timestamp such as 2026-01-31T12:00:00.000000Z") from None
+
+
+def _limit(text: str) -> int:
+    if not _INTEGER.fullmatch(text) or not text.strip("0"):
+        raise BadQuery("limit", "not a whole number greater than 0")
+    return _HUGE if len(text.lstrip("0")) > 9 else int(text)
+
+
+def _values(name: str, text: str, max_values: int) -> tuple[str, ...]:
+    values = tuple(text.split(","))
+    if len(values) > max_values:
+        raise BadQuery(name, f"more than {max_values} values; ask in several requests")
+    if any(not value or value != value.strip() for value in values):
+        raise BadQuery(name, "has an empty value or a space around one")
+    return values
+
+
+def _filters(lists: Mapping[str, tuple[str, ...]]) -> Filters:
+    spec_versions = lists.get("spec_version")
+    for value in spec_versions or ():
+        if not _SPEC_VERSION.fullmatch(value):
+            raise BadQuery("match[spec_version]", "not of the form 2.1")
+    return Filters(
+        ids=_distinct(lists.get("id")),
+        types=_distinct(lists.get("type")),
+        spec_versions=_distinct(spec_versions),
+        versions=_versions(lists["version"]) if "version" in lists else None,
+    )
+
+
+def _versions(values: tuple[str, ...]) -> VersionChoice:
+    keys: list[str] = []
+    words: list[str] = []
+    for value in values:
+        if value in ("first", "last", "all"):
+            words.append(value)
+            continue
+        try:
+            keys.append(instant_key(value))
+        except ValueError:
+            raise BadQuery(
+                "match[version]", "a value is neither first, last, all nor a timestamp such as 2026-01-31T12:00:00.000Z"
+            ) from None
+    if len(set(words)) < len(words) or len(set(keys)) < len(keys):
+        raise BadQuery("match[version]", "the same version is given twice")
+    if "all" in words and len(values) > 1:
+        raise BadQuery("match[version]", "'all' stands alone")
+    return VersionChoice("first" in words, "last" in words, "all" in words, tuple(sorted(keys)))
+
+
+def _distinct(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(sorted(set(values)))

@@ -1,0 +1,87 @@
+"""Answers: the bytes and headers of TAXII resources."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from flask import Request, Response
+from werkzeug.http import parse_accept_header
+
+from taxii_server.model import Record
+from taxii_server.service.reading import Found
+from taxii_server.times import format_position
+from taxii_server.web.media import TAXII
+
+DATE_FIRST = "X-TAXII-Date-Added-First"
+DATE_LAST = "X-TAXII-Date-Added-Last"
+#: Smaller answers are not worth compressing.
+_MIN_GZIP_BYTES = 1024
+
+
+def resource(body: dict[str, Any] | bytes, status: int = 200) -> Response:
+    """A TAXII resource, from a dict or from bytes that are JSON already."""
+    return Response(body if isinstance(body, bytes) else orjson.dumps(body), status, content_type=TAXII)
+
+
+def envelope(found: Found) -> Response:
+    """An envelope with the stored texts of the objects, unchanged (TAXII 2.1, 3.7)."""
+    parts = [record.content for record in found.records]
+    body = b'"objects":[' + b",".join(parts) + b"]" if parts else b""
+    if found.next is not None:
+        body = b'"more":true,"next":"' + found.next.encode() + b'",' + body
+    return _dated(resource(b"{" + body + b"}"), found)
+
+
+def manifest(found: Found) -> Response:
+    """A manifest resource, one entry per object version (TAXII 2.1, 5.3.1)."""
+    return _dated(resource(_paged(found, "objects", [_manifest_entry(record) for record in found.records])), found)
+
+
+def versions(found: Found) -> Response:
+    """A versions resource: the versions as text, ascending date_added (TAXII 2.1, 5.8.1)."""
+    return _dated(resource(_paged(found, "versions", [record.version for record in found.records])), found)
+
+
+def compress(request: Request, response: Response) -> Response:
+    """The response in gzip where the client accepts that and it is worth the work."""
+    accepted = parse_accept_header(request.headers.get("Accept-Encoding"))
+    if (
+        response.direct_passthrough
+        or "Content-Encoding" in response.headers
+        or not accepted.quality("gzip")
+        or (response.content_length or 0) < _MIN_GZIP_BYTES
+    ):
+        return response
+    response.set_data(gzip.compress(response.get_data(), compresslevel=1, mtime=0))
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+def _paged(found: Found, key: str, items: Sequence[object]) -> dict[str, Any]:
+    page: dict[str, Any] = {}
+    if found.next is not None:
+        page |= {"more": True, "next": found.next}
+    if items:
+        page[key] = items
+    return page
+
+
+def _manifest_entry(record: Record) -> dict[str, str]:
+    return {
+        "id": record.id,
+        "date_added": format_position(record.position),
+        "version": record.version,
+        "media_type": f"application/stix+json;version={record.spec_version}",
+    }
+
+
+def _dated(response: Response, found: Found) -> Response:
+    """With the date headers. An empty page names its lower bound, never a time that a later object could precede."""
+    first = found.records[0].position if found.records else found.after
+    last = found.records[-1].position if found.records else found.after
+    response.headers[DATE_FIRST] = format_position(first)
+    response.headers[DATE_LAST] = format_position(last)
+    return response
