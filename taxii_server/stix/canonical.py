@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 #: How orjson ends a float of 1e16 and more inside a list or object. Text can look like it, which costs time only.
-_LARGE_FLOAT = re.compile(rb"e[0-9]+[,\]}]")
+_LARGE_FLOAT = re.compile(rb"e\+?[0-9]+[,\]}]")
 
 
 def canonical_bytes(value: dict[str, Any] | list[Any]) -> bytes:

@@ -119,7 +119,7 @@ class _Root:
         return members
 
     def _slices(self) -> _Slices:
-        members = []
+        members: list[tuple[Any, bytes]] = []
         for _ in self._until("]"):
             if len(members) == MAX_MEMBERS:
                 raise BadContent(f"`objects` has more than {MAX_MEMBERS} members; send them in several requests")
