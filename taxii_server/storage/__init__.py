@@ -1,0 +1,43 @@
+"""Stores: what they promise is in base.py, `open_store` picks one by its URL."""
+
+from __future__ import annotations
+
+import re
+
+from taxii_server.errors import ConfigError, Problem
+from taxii_server.storage.base import Store
+from taxii_server.storage.sqlite import SQLiteStore
+
+__all__ = ["Store", "open_store"]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_KNOWN = "known: a path, sqlite:///relative/path, sqlite:////absolute/path, mongodb://..., mongodb+srv://..."
+
+
+def open_store(url: str) -> Store:
+    """The store that a URL names, not yet prepared and not yet connected.
+
+    A path or `sqlite:///path` is an SQLite file (three slashes and a relative path, four and an absolute one,
+    as everywhere in Python); `mongodb://` and `mongodb+srv://` are MongoDB. Raises ConfigError for anything else.
+    """
+    match = _SCHEME.match(url)
+    scheme = match[1].lower() if match else ""
+    if scheme in ("mongodb", "mongodb+srv"):
+        # Imported here: who runs on SQLite does not wait for the driver.
+        from taxii_server.storage.mongo import MongoStore
+
+        return MongoStore(url)
+    if scheme == "sqlite":
+        path = url[len("sqlite:///") :] if url.lower().startswith("sqlite:///") else ""
+    elif scheme:
+        # The rest of the URL may hold a password.
+        raise _refused(f"unknown kind of store '{scheme}:'")
+    else:
+        path = url
+    if not path or path == ":memory:" or "\0" in path:
+        raise _refused("a store needs the path of a file")
+    return SQLiteStore(path)
+
+
+def _refused(message: str) -> ConfigError:
+    return ConfigError([Problem("", "store", f"{message} ({_KNOWN})")])

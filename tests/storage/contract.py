@@ -71,6 +71,9 @@ CONTENTS = {
     "5 MB": b'{"payload_bin":"' + b"QUJD" * 1_310_720 + b'"}',
 }
 
+#: The filters of a query, and what each of them looks at.
+FILTERS = {"ids": "id", "types": "type", "spec_versions": "spec_version", "version_keys": "version_key"}
+
 EVERY_METHOD: dict[str, Callable[[Store], object]] = {
     "prepare": lambda store: store.prepare(),
     "state": lambda store: store.state(),
@@ -538,10 +541,10 @@ class StoreContract:
     def test_only_the_labels_decide_what_is_read(self, store: Store) -> None:
         labels = new_labels(store, 3)
         one = draft(object_id(1))
-        conditions: dict[str, Any]
         insert_each(store, [(one, labels[0]), (draft(one.id, submitter="x"), labels[1]), (draft(), labels[2])])
         for wanted in (labels[:1], labels[1:2], labels[::2], labels):
-            for conditions in [{}, {"ids": (one.id,)}, {"types": (one.type,)}, {"spec_versions": ("2.1",)}]:
+            for name, value in [("ids", one.id), ("types", one.type), ("spec_versions", "2.1"), ("limit", None)]:
+                conditions: dict[str, Any] = {name: (value,)} if value else {}
                 page = store.page(query(*wanted, **conditions))
                 assert {record.label for record in page.records} <= set(wanted)
         assert store.page(query(labels[-1] + 1)).records == ()
@@ -597,14 +600,13 @@ class StoreContract:
             "spec_versions": ("2.1", "9.9"),
             "version_keys": (instant_key(days[0]), instant_key(days[2]), instant_key("1999-01-01T00:00:00Z")),
         }
-        attributes = {"ids": "id", "types": "type", "spec_versions": "spec_version", "version_keys": "version_key"}
         names = list(conditions)
         for chosen in range(16):
             used: dict[str, Any] = {name: conditions[name] for bit, name in enumerate(names) if chosen >> bit & 1}
             expected = [
                 record
                 for record in stored
-                if record.label != hidden and all(getattr(record, attributes[n]) in used[n] for n in used)
+                if record.label != hidden and all(getattr(record, FILTERS[n]) in used[n] for n in used)
             ]
             assert expected, "the test has something to find"
             asked = query(*labels, **used)
@@ -614,14 +616,23 @@ class StoreContract:
             assert list(store.page(query(*labels, after=middle, limit=2, **used)).records) == rest[:2], used
             single: dict[str, Any] = {name: values[:1] for name, values in used.items()}
             assert list(store.page(query(*labels, **single)).records) == [
-                record for record in expected if all(getattr(record, attributes[n]) in single[n] for n in single)
+                record for record in expected if all(getattr(record, FILTERS[n]) in single[n] for n in single)
             ]
 
     def test_an_empty_filter_matches_nothing(self, store: Store, label: int) -> None:
         insert(store, label, draft())
-        for name in ("ids", "types", "spec_versions", "version_keys"):
+        for name in FILTERS:
             nothing: dict[str, Any] = {name: ()}
             assert store.page(query(label, **nothing)).records == ()
+
+    def test_what_is_named_twice_is_delivered_once(self, store: Store) -> None:
+        labels = new_labels(store, 2)
+        one = draft()
+        given = insert(store, labels[0], one)
+        for conditions in [{}, *({name: FILTERS[name]} for name in FILTERS), FILTERS]:
+            values: dict[str, Any] = {name: (getattr(one, attribute),) * 2 for name, attribute in conditions.items()}
+            assert read(store, query(labels[0], labels[1], labels[0], **values)) == given
+        assert read(store, query(*labels, collections=("north", "north"))) == given
 
     def test_filters_compare_exactly(self, store: Store, label: int) -> None:
         one = draft("x-a--00000000-0000-4000-8000-000000000001")

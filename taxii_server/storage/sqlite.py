@@ -1,0 +1,288 @@
+"""The store in one SQLite file (3.38 or newer): the standard library is all it needs.
+
+Why it keeps the promise about positions: BEGIN IMMEDIATE lets one write transaction at a time through, in all
+processes, and the position is taken inside from a row of the same database. So the order of
+positions is the order of commits. A reader sees commits in that order because a WAL snapshot is a prefix of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from taxii_server.model import (
+    AppliedCatalog,
+    Credential,
+    Draft,
+    LogEntry,
+    Page,
+    PageQuery,
+    Record,
+    StoredStatus,
+    StoreState,
+)
+from taxii_server.storage.base import Planner, Store, group_by_id
+from taxii_server.storage.sqlite_connection import Database
+from taxii_server.storage.sqlite_query import INSERT, LOOKUP, page_statement
+from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
+from taxii_server.times import format_position, instant_key, now_position
+
+_LOG_LENGTH = "SELECT coalesce(max(number), 0) FROM log"
+
+#: How far positions may lie apart, in µs. Drawn from the system: nobody can tell a gap from a step.
+_STEPS = (1, 2, 3)
+_random = random.SystemRandom()
+
+
+class SQLiteStore(Store):
+    """The file at `path`. `now` gives µs since 1970; a call waits up to `timeout_s` for other writers."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        now: Callable[[], int] = now_position,
+        timeout_s: float = 10.0,
+        migrations: Sequence[Migration] = MIGRATIONS,
+    ) -> None:
+        # Absolute now: a change of the working directory must not change the database.
+        self._database = Database(Path(path).absolute(), timeout_s)
+        self._now = now
+        self._migrations = migrations
+
+    # ---- life
+
+    def prepare(self) -> None:
+        self._database.create()
+        where = str(self._database.path)
+        # A worker that starts while another one writes does not have to wait.
+        with self._database.connection() as connection, self._database.reading(connection) as db:
+            present = is_present(db, where, self._migrations)
+        if not present:
+            with self._database.writing() as db:
+                migrate(db, where, self._migrations)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def state(self) -> StoreState:
+        (row,) = self._read(
+            f"SELECT (SELECT coalesce(max(epoch), 0) FROM catalogs), credentials_epoch, ({_LOG_LENGTH}) FROM facts"  # noqa: S608
+        )
+        return StoreState(*row)
+
+    def secret(self) -> bytes:
+        ((secret,),) = self._read("SELECT secret FROM facts")
+        return bytes(secret)
+
+    # ---- the log
+
+    def log_after(self, number: int) -> list[LogEntry]:
+        rows = self._read("SELECT number, kind, payload FROM log WHERE number > ? ORDER BY number", number)
+        return [LogEntry(*row) for row in rows]
+
+    def append_log(self, entries: Sequence[tuple[str, str]]) -> list[LogEntry]:
+        hashes = [_log_hash(kind, payload) for kind, payload in entries]
+        by_hash = dict(zip(hashes, entries, strict=True))
+        # Entries never change, so those that are there can be read without waiting for writers.
+        with self._database.connection() as connection:
+            numbers = _log_numbers(connection.db, by_hash)
+        if len(numbers) < len(by_hash):
+            with self._database.writing() as db:
+                numbers = _log_numbers(db, by_hash)
+                (length,) = db.execute(_LOG_LENGTH).fetchone()
+                missing = [hash_ for hash_ in by_hash if hash_ not in numbers]
+                new = {hash_: number for number, hash_ in enumerate(missing, start=length + 1)}
+                rows = ((number, *by_hash[hash_], hash_) for hash_, number in new.items())
+                db.executemany("INSERT INTO log (number, kind, payload, hash) VALUES (?, ?, ?, ?)", rows)
+                numbers.update(new)
+        return [LogEntry(numbers[hash_], *entry) for hash_, entry in zip(hashes, entries, strict=True)]
+
+    # ---- records
+
+    def write(self, ids: Collection[str], planner: Planner) -> tuple[int, ...]:
+        with self._database.writing() as db:
+            (log_length,) = db.execute(_LOG_LENGTH).fetchone()
+            plan = planner(group_by_id(_records_of(db, ids)), log_length)
+            if plan.is_empty():
+                return ()
+            db.executemany("DELETE FROM records WHERE position = ?", ((position,) for position in plan.deletes))
+            db.executemany(
+                "UPDATE records SET label = ? WHERE position = ?",
+                ((label, position) for position, label in plan.relabels.items()),
+            )
+            positions = self._take_positions(db, len(plan.inserts))
+            rows = (
+                _row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True)
+            )
+            db.executemany(INSERT, rows)
+            self.before_commit()
+        return positions
+
+    def _take_positions(self, db: sqlite3.Connection, count: int) -> tuple[int, ...]:
+        if not count:
+            return ()
+        (last,) = db.execute("SELECT last_position FROM facts").fetchone()
+        position = max(self._now(), last)
+        positions = []
+        for step in _random.choices(_STEPS, k=count):
+            position += step
+            positions.append(position)
+        db.execute("UPDATE facts SET last_position = ?", (position,))
+        return tuple(positions)
+
+    def page(self, query: PageQuery) -> Page:
+        statement = page_statement(query)
+        with self._database.connection() as connection:
+            if statement is not None and statement.wanted:
+                connection.want(statement.wanted)
+            # One point in time: the log that is counted holds every label that these records could have.
+            with self._database.reading(connection) as db:
+                rows = [] if statement is None else db.execute(statement.sql, statement.values).fetchall()
+                (horizon,) = db.execute(_LOG_LENGTH).fetchone()
+        return Page(_records(rows), horizon)
+
+    def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
+        with self._database.connection() as connection:
+            return group_by_id(_records_of(connection.db, ids))
+
+    def count_by_label(self) -> dict[int, int]:
+        return dict(self._read("SELECT label, count(*) FROM records INDEXED BY records_by_label GROUP BY label"))
+
+    # ---- statuses
+
+    def save_status(self, status: StoredStatus) -> None:
+        with self._database.writing() as db:
+            db.execute("DELETE FROM statuses WHERE expires <= ?", (self._now(),))
+            db.execute(
+                "INSERT OR REPLACE INTO statuses (id, api_root, submitter, body, expires) VALUES (?, ?, ?, ?, ?)",
+                (status.id, status.api_root, status.submitter, status.body, status.expires),
+            )
+
+    def status(self, status_id: str, now: int) -> StoredStatus | None:
+        rows = self._read(
+            "SELECT id, api_root, submitter, body, expires FROM statuses WHERE id = ? AND expires > ?", status_id, now
+        )
+        return StoredStatus(*rows[0]) if rows else None
+
+    # ---- credentials
+
+    def save_credential(self, credential: Credential) -> None:
+        with self._database.writing() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO credentials (id, partner, kind, secret_hash, created, comment, revoked)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    credential.id,
+                    credential.partner,
+                    credential.kind,
+                    credential.secret_hash,
+                    credential.created,
+                    credential.comment,
+                    credential.revoked,
+                ),
+            )
+            _credentials_changed(db)
+
+    def revoke_credential(self, credential_id: str) -> bool:
+        with self._database.writing() as db:
+            changed = db.execute("UPDATE credentials SET revoked = 1 WHERE id = ?", (credential_id,)).rowcount > 0
+            if changed:
+                _credentials_changed(db)
+        return changed
+
+    def credentials(self) -> list[Credential]:
+        rows = self._read(
+            "SELECT id, partner, kind, secret_hash, created, comment, revoked FROM credentials ORDER BY partner, id"
+        )
+        return [Credential(*(*row[:6], bool(row[6]))) for row in rows]
+
+    # ---- the catalog in force
+
+    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
+        with self._database.writing() as db:
+            newest = _newest_catalog(db)
+            if newest is not None and newest.digest == digest:
+                return newest
+            epoch = newest.epoch + 1 if newest else 1
+            applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files))
+            db.execute(
+                "INSERT INTO catalogs (epoch, digest, applied, applied_by, files) VALUES (?, ?, ?, ?, ?)",
+                (applied.epoch, digest, applied.applied, applied_by, json.dumps(applied.files)),
+            )
+        return applied
+
+    def catalog(self) -> AppliedCatalog | None:
+        with self._database.connection() as connection:
+            return _newest_catalog(connection.db)
+
+    def _read(self, sql: str, *values: object) -> list[Any]:
+        """All rows of one statement."""
+        with self._database.connection() as connection:
+            return connection.db.execute(sql, values).fetchall()
+
+
+def _row(position: int, draft: Draft, label: int) -> tuple[object, ...]:
+    """A row of `records`, in the order of its columns."""
+    version = format_position(position) if draft.version is None else draft.version
+    version_key = instant_key(version) if draft.version_key is None else draft.version_key
+    return (
+        position,
+        draft.collection,
+        draft.submitter,
+        draft.id,
+        draft.type,
+        draft.spec_version,
+        version,
+        version_key,
+        label,
+        draft.digest,
+        json.dumps(draft.hard_refs),
+        json.dumps(draft.soft_refs),
+        draft.content,
+    )
+
+
+def _records(rows: Iterable[Sequence[Any]]) -> tuple[Record, ...]:
+    """Rows of `records` as records, ascending position."""
+    found = [Record(*(*row[:10], _refs(row[10]), _refs(row[11]), row[12])) for row in rows]
+    found.sort(key=_position)
+    return tuple(found)
+
+
+def _position(record: Record) -> int:
+    return record.position
+
+
+def _refs(text: str) -> tuple[str, ...]:
+    return () if text == "[]" else tuple(json.loads(text))
+
+
+def _records_of(db: sqlite3.Connection, ids: Collection[str]) -> tuple[Record, ...]:
+    """All records of these ids, without content, in one statement however many ids there are."""
+    return _records(db.execute(LOOKUP, (json.dumps(list(ids)),)).fetchall())
+
+
+def _log_hash(kind: str, payload: str) -> str:
+    """What stands for a pair in the index: payloads can be large. Kinds hold no NUL, so pairs cannot run together."""
+    return hashlib.sha256(f"{kind}\0{payload}".encode()).hexdigest()
+
+
+def _log_numbers(db: sqlite3.Connection, hashes: Iterable[str]) -> dict[str, int]:
+    sql = "SELECT hash, number FROM log WHERE hash IN (SELECT value FROM json_each(?))"
+    return dict(db.execute(sql, (json.dumps(list(hashes)),)).fetchall())
+
+
+def _credentials_changed(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE facts SET credentials_epoch = credentials_epoch + 1")
+
+
+def _newest_catalog(db: sqlite3.Connection) -> AppliedCatalog | None:
+    sql = "SELECT epoch, digest, applied, applied_by, files FROM catalogs ORDER BY epoch DESC LIMIT 1"
+    row = db.execute(sql).fetchone()
+    return None if row is None else AppliedCatalog(*(*row[:4], json.loads(row[4])))

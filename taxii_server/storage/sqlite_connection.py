@@ -1,0 +1,182 @@
+"""One SQLite file: connections, transactions, errors in our words.
+
+Any number of readers work beside one writer (WAL). Writers of all processes queue at BEGIN IMMEDIATE; those of
+this process queue at a lock first, because SQLite's own waiting is polling. A connection serves one call at
+a time; idle ones are kept for the next call of any thread, so a thread that ends leaves nothing open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from taxii_server.errors import StorageError, StorageUnavailable
+
+
+class Connection:
+    """One connection, and the labels that its temporary table `wanted` holds."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        # mode=rw: a file that is not there is an error and not a new, empty database.
+        self.db = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw",
+            uri=True,
+            timeout=timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        self._wanted: tuple[int, ...] = ()
+        try:
+            self.db.execute("PRAGMA synchronous = FULL")
+            self.db.execute("PRAGMA foreign_keys = ON")
+            self.db.execute("PRAGMA temp_store = MEMORY")
+            self.db.execute("PRAGMA journal_size_limit = 67108864")
+            self.db.execute("CREATE TEMP TABLE wanted (label INTEGER PRIMARY KEY)")
+        except BaseException:
+            self.db.close()
+            raise
+
+    def want(self, labels: tuple[int, ...]) -> None:
+        """Fill the table `wanted`; nothing to do when it holds these labels already, as between two polls."""
+        if labels == self._wanted:
+            return
+        self._wanted = ()
+        self.db.execute("DELETE FROM temp.wanted")
+        self.db.execute("INSERT INTO temp.wanted SELECT value FROM json_each(?)", (json.dumps(labels),))
+        self._wanted = labels
+
+
+class Database:
+    """The connections of one process to one file."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self.path = path
+        self._timeout_s = timeout_s
+        self._closed = False
+        self._idle: list[Connection] = []
+        self._writer = threading.Lock()
+        _databases.add(self)
+
+    def after_fork(self) -> None:
+        """Start afresh in a forked process: connections and locks belong to the parent."""
+        _of_a_parent.extend(self._idle)
+        self._idle = []
+        self._writer = threading.Lock()
+
+    def create(self) -> None:
+        """Make the file when there is none, readable by its owner only, and switch it to write-ahead logging."""
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StorageUnavailable(f"{self.path}: {error.strerror}") from error
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                with self.connection() as connection:
+                    (mode,) = connection.db.execute("PRAGMA journal_mode = WAL").fetchone()
+                break
+            except StorageUnavailable as error:
+                # This pragma does not always wait by itself when several processes start at once.
+                if not _is_busy(error.__cause__) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+        if mode != "wal":
+            raise StorageError(f"{self.path}: no write-ahead log on this file system; put the database on a local disk")
+
+    def close(self) -> None:
+        """Close what is idle now; what is in use closes when it comes back."""
+        self._closed = True
+        while self._idle:
+            # Another thread may be closing, too.
+            with suppress(IndexError):
+                self._idle.pop().db.close()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection for this call alone. One that has failed is not used again."""
+        with self._our_errors():
+            if self._closed:
+                raise sqlite3.ProgrammingError("the store is closed")
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = Connection(self.path, self._timeout_s)
+            try:
+                yield connection
+            except sqlite3.Error:
+                connection.db.close()
+                raise
+            except BaseException:
+                self._keep(connection)
+                raise
+            self._keep(connection)
+
+    def _keep(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+
+    @contextmanager
+    def reading(self, connection: Connection) -> Iterator[sqlite3.Connection]:
+        """All that is read inside is one point in time."""
+        with self._transaction(connection, "BEGIN") as db:
+            yield db
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The one write transaction of all processes. Rolled back when the block raises."""
+        writer = self._writer
+        if not writer.acquire(timeout=self._timeout_s):
+            raise StorageUnavailable(f"{self.path}: another write takes more than {self._timeout_s:g} s")
+        try:
+            with self.connection() as connection, self._transaction(connection, "BEGIN IMMEDIATE") as db:
+                yield db
+        finally:
+            writer.release()
+
+    @contextmanager
+    def _transaction(self, connection: Connection, begin: str) -> Iterator[sqlite3.Connection]:
+        connection.db.execute(begin)
+        try:
+            yield connection.db
+            connection.db.execute("COMMIT")
+        except BaseException:
+            # A disk that is full may have ended the transaction already.
+            with suppress(sqlite3.Error):
+                connection.db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"{self.path}: {error}") from error
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+#: Connections of a parent process. Kept, because closing one here could remove the write-ahead log under its hands.
+_of_a_parent: list[Connection] = []
+
+
+def _start_afresh() -> None:
+    for database in list(_databases):
+        database.after_fork()
+
+
+os.register_at_fork(after_in_child=_start_afresh)
