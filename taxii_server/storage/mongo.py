@@ -1,0 +1,338 @@
+"""The store on MongoDB (6.0 or newer, a replica set): for several machines and for large collections.
+
+Why one clock document
+    Every write starts by changing it (see mongo_connection), so writes are serial over all processes, and a
+    position, taken inside the transaction, follows the order in which records become visible. Readers never
+    wait for it. It also holds the epochs and the length of the log, so `state` reads one document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TypeVar
+
+from bson import Int64
+from pymongo import ASCENDING, DESCENDING, UpdateMany
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.monitoring import CommandListener
+
+from taxii_server.errors import StorageError
+from taxii_server.model import (
+    AppliedCatalog,
+    Credential,
+    LogEntry,
+    Page,
+    PageQuery,
+    Record,
+    StoredStatus,
+    StoreState,
+)
+from taxii_server.storage import mongo_schema as schema
+from taxii_server.storage.base import Plan, Planner, Store, group_by_id
+from taxii_server.storage.mongo_connection import CLOCK, NOT_PREPARED, Connection, Document
+from taxii_server.times import now_position
+
+_ALL_AT_ONCE = 1_000_000  # rows per batch; the server cuts a reply at 16 MB anyway
+_VALUES_PER_COMMAND = 50_000  # positions or keys in one list: a command may have 16 MB
+T = TypeVar("T")
+
+
+class MongoStore(Store):
+    """The database that the URL names, `taxii_server` when it names none.
+
+    Connects at first use, once in each process: a store may be made before a server forks its workers.
+    `timeout_s` limits a read, `write_timeout_s` a write with the time it waits for its turn.
+    Raises ConfigError when the URL cannot be read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        now: Callable[[], int] = now_position,
+        timeout_s: float = 5.0,
+        write_timeout_s: float = 30.0,
+        event_listeners: Sequence[CommandListener] = (),
+    ) -> None:
+        self._now = now
+        self._connection = Connection(
+            url, timeout_s=timeout_s, write_timeout_s=write_timeout_s, event_listeners=event_listeners
+        )
+
+    # ---- life
+
+    def prepare(self) -> None:
+        with self._connection.call(patient=True) as database:
+            schema.prepare(database)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def state(self) -> StoreState:
+        clock = self._meta(CLOCK)
+        return StoreState(clock["catalog_epoch"], clock["credentials_epoch"], clock["log"])
+
+    def secret(self) -> bytes:
+        return bytes(self._meta("secret")["value"])
+
+    def _meta(self, key: str) -> Document:
+        with self._connection.call() as database:
+            found = database["meta"].find_one({"_id": key})
+        if found is None:
+            raise StorageError(NOT_PREPARED)
+        return found
+
+    # ---- the log
+
+    def log_after(self, number: int) -> list[LogEntry]:
+        with self._connection.call() as database:
+            rows = database["log"].find({"_id": {"$gt": number}}, batch_size=_ALL_AT_ONCE).sort("_id", ASCENDING)
+            return [LogEntry(row["_id"], row["kind"], row["payload"]) for row in rows]
+
+    def append_log(self, entries: Sequence[tuple[str, str]]) -> list[LogEntry]:
+        keys = [_log_key(kind, payload) for kind, payload in entries]
+        with self._connection.call() as database:
+            numbers = _log_numbers(database, set(keys))
+        if len(numbers) < len(set(keys)):
+            wanted = dict(zip(keys, entries, strict=True))
+            numbers = self._connection.transaction(
+                lambda database, session, clock: _append_missing(database, session, clock, wanted)
+            )
+        return [LogEntry(numbers[key], *entry) for key, entry in zip(keys, entries, strict=True)]
+
+    # ---- records
+
+    def write(self, ids: Collection[str], planner: Planner) -> tuple[int, ...]:
+        wanted = list(ids)
+
+        def run(database: Database[Document], session: ClientSession, clock: Document) -> tuple[int, ...]:
+            plan = planner(group_by_id(_records_of(database, session, wanted)), clock["log"])
+            if plan.is_empty():
+                session.abort_transaction()
+                return ()
+            positions = _positions_after(max(self._now(), clock["position"]), len(plan.inserts))
+            _apply(database, session, plan, positions)
+            if positions:
+                new_position = {"$set": {"position": Int64(positions[-1])}}
+                database["meta"].update_one({"_id": CLOCK}, new_position, session=session)
+            self.before_commit()
+            return positions
+
+        return self._connection.transaction(run)
+
+    def page(self, query: PageQuery) -> Page:
+        condition, hint = schema.page_filter(query)
+        projection = None if query.content else schema.WITHOUT_CONTENT
+        limit = query.limit + 1  # and the marker
+
+        def read(database: Database[Document], session: ClientSession) -> list[Document]:
+            cursor = database["records"].find(
+                condition, projection, session=session, hint=hint, limit=limit, batch_size=limit
+            )
+            return list(cursor.sort("_id", ASCENDING))
+
+        rows = self._connection.snapshot(read)
+        if not rows or not schema.is_marker(rows[0]):
+            raise StorageError(NOT_PREPARED)
+        return Page(tuple(map(schema.record_of, rows[1:])), rows[0]["n"])
+
+    def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
+        wanted = list(ids)
+        return group_by_id(self._connection.snapshot(lambda database, session: _records_of(database, session, wanted)))
+
+    def count_by_label(self) -> dict[int, int]:
+        count: list[Document] = [{"$match": {"L": {"$gt": 0}}}, {"$group": {"_id": "$L", "count": {"$sum": 1}}}]
+
+        def read(database: Database[Document], session: ClientSession) -> dict[int, int]:
+            rows = database["records"].aggregate(count, session=session, hint=schema.BY_LABEL, batchSize=_ALL_AT_ONCE)
+            return {row["_id"]: row["count"] for row in rows}
+
+        return self._connection.snapshot(read, patient=True)
+
+    # ---- statuses
+
+    def save_status(self, status: StoredStatus) -> None:
+        document = asdict(status)
+        key = document.pop("id")
+        document["expires"] = Int64(status.expires)
+        with self._connection.call() as database:
+            # Here and not by a TTL index, which wants BSON dates and runs only once a minute.
+            database["statuses"].delete_many({"expires": {"$lte": Int64(self._now())}})
+            database["statuses"].replace_one({"_id": key}, document, upsert=True)
+
+    def status(self, status_id: str, now: int) -> StoredStatus | None:
+        with self._connection.call() as database:
+            found = database["statuses"].find_one({"_id": status_id, "expires": {"$gt": Int64(now)}})
+        if found is None:
+            return None
+        return StoredStatus(
+            found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
+        )
+
+    # ---- credentials
+
+    def save_credential(self, credential: Credential) -> None:
+        document = asdict(credential)
+        key = document.pop("id")
+
+        def run(database: Database[Document], session: ClientSession, clock: Document) -> None:
+            database["credentials"].replace_one({"_id": key}, document, upsert=True, session=session)
+            _next_epoch(database, session, "credentials_epoch")
+
+        self._connection.transaction(run)
+
+    def revoke_credential(self, credential_id: str) -> bool:
+        def run(database: Database[Document], session: ClientSession, clock: Document) -> bool:
+            revoked = {"$set": {"revoked": True}}
+            result = database["credentials"].update_one({"_id": credential_id}, revoked, session=session)
+            if result.matched_count == 0:
+                session.abort_transaction()
+                return False
+            _next_epoch(database, session, "credentials_epoch")
+            return True
+
+        return self._connection.transaction(run)
+
+    def credentials(self) -> list[Credential]:
+        with self._connection.call() as database:
+            rows = list(database["credentials"].find(batch_size=_ALL_AT_ONCE))
+        found = [Credential(id=row.pop("_id"), **row) for row in rows]
+        return sorted(found, key=lambda one: (one.partner, one.id))
+
+    # ---- the catalog in force
+
+    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
+        def run(database: Database[Document], session: ClientSession, clock: Document) -> AppliedCatalog:
+            newest = _newest_catalog(database, session)
+            if newest is not None and newest.digest == digest:
+                session.abort_transaction()
+                return newest
+            epoch = clock["catalog_epoch"] + 1
+            applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files))
+            database["catalog"].insert_one(
+                {
+                    "_id": epoch,
+                    "digest": digest,
+                    "applied": Int64(applied.applied),
+                    "applied_by": applied_by,
+                    # Pairs: a file name may have dots, which are awkward in names of BSON fields.
+                    "files": [[name, text] for name, text in files.items()],
+                },
+                session=session,
+            )
+            _next_epoch(database, session, "catalog_epoch")
+            return applied
+
+        return self._connection.transaction(run)
+
+    def catalog(self) -> AppliedCatalog | None:
+        with self._connection.call() as database:
+            return _newest_catalog(database, None)
+
+
+def _positions_after(last: int, count: int) -> tuple[int, ...]:
+    """Increasing positions after `last` in steps of 1, 2 or 3 µs that nobody can foresee."""
+    positions: list[int] = []
+    for byte in secrets.token_bytes(count):
+        last += 1 + byte % 3
+        positions.append(last)
+    return tuple(positions)
+
+
+def _records_of(database: Database[Document], session: ClientSession, ids: list[str]) -> list[Record]:
+    """The records of these ids, each id's in ascending position: the order of the index, nothing is sorted."""
+    if not ids:
+        return []
+    condition = {"i": {"$in": ids}, "_id": {"$gte": Int64(0)}}
+    rows = database["records"].find(
+        condition, schema.WITHOUT_CONTENT, session=session, hint=schema.BY_ID, batch_size=_ALL_AT_ONCE
+    )
+    return [schema.record_of(row) for row in rows.sort([("i", ASCENDING), ("_id", ASCENDING)])]
+
+
+def _apply(database: Database[Document], session: ClientSession, plan: Plan, positions: Sequence[int]) -> None:
+    records = database["records"]
+    for some in _portions(list(plan.deletes)):
+        records.delete_many({"_id": {"$in": some}}, session=session)
+    by_label: dict[int, list[int]] = {}
+    for position, label in plan.relabels.items():
+        by_label.setdefault(label, []).append(position)
+    changes = [
+        UpdateMany({"_id": {"$in": some}}, {"$set": {"L": label}})
+        for label, moved in by_label.items()
+        for some in _portions(moved)
+    ]
+    if changes:
+        records.bulk_write(changes, session=session)
+    if plan.inserts:
+        records.insert_many(
+            [
+                schema.document_of(draft, label, position)
+                for (draft, label), position in zip(plan.inserts, positions, strict=True)
+            ],
+            session=session,
+        )
+
+
+def _log_key(kind: str, payload: str) -> bytes:
+    return hashlib.sha256(f"{kind}\0{payload}".encode()).digest()
+
+
+def _log_numbers(
+    database: Database[Document], keys: Collection[bytes], session: ClientSession | None = None
+) -> dict[bytes, int]:
+    """The numbers of those keys that the log has."""
+    numbers: dict[bytes, int] = {}
+    for some in _portions(list(keys)):
+        rows = database["log"].find(
+            {"key": {"$in": some}}, {"key": 1}, session=session, hint="key", batch_size=_ALL_AT_ONCE
+        )
+        numbers.update((row["key"], row["_id"]) for row in rows)
+    return numbers
+
+
+def _append_missing(
+    database: Database[Document], session: ClientSession, clock: Document, wanted: Mapping[bytes, tuple[str, str]]
+) -> dict[bytes, int]:
+    """Append what the log does not have; the numbers of everything wanted."""
+    numbers = _log_numbers(database, wanted.keys(), session)
+    rows: list[Document] = []
+    length = clock["log"]
+    for key, (kind, payload) in wanted.items():
+        if key not in numbers:
+            length += 1
+            numbers[key] = length
+            rows.append({"_id": length, "key": key, "kind": kind, "payload": payload})
+    if not rows:
+        session.abort_transaction()
+        return numbers
+    database["log"].insert_many(rows, session=session)
+    database["meta"].update_one({"_id": CLOCK}, {"$set": {"log": length}}, session=session)
+    schema.set_horizon(database, session, length)
+    return numbers
+
+
+def _next_epoch(database: Database[Document], session: ClientSession, name: str) -> None:
+    database["meta"].update_one({"_id": CLOCK}, {"$inc": {name: 1}}, session=session)
+
+
+def _newest_catalog(database: Database[Document], session: ClientSession | None) -> AppliedCatalog | None:
+    found = database["catalog"].find_one({}, session=session, sort=[("_id", DESCENDING)])
+    if found is None:
+        return None
+    return AppliedCatalog(
+        found["_id"],
+        found["digest"],
+        int(found["applied"]),
+        found["applied_by"],
+        dict(found["files"]),
+    )
+
+
+def _portions(values: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(values), _VALUES_PER_COMMAND):
+        yield values[start : start + _VALUES_PER_COMMAND]

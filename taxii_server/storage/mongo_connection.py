@@ -1,0 +1,259 @@
+"""One MongoDB deployment: a client per process, serial transactions, snapshot reads, errors in our words.
+
+Why the clock document
+    Every transaction starts by changing it. Two transactions at once therefore conflict at their first command,
+    in whatever process they run, and the loser starts again on what the winner committed. Transactions are
+    serial, so positions and log numbers taken inside them are in commit order.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from random import SystemRandom
+from typing import Any, TypeVar
+
+import pymongo
+from bson.errors import BSONError
+from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WTimeoutError,
+)
+from pymongo.monitoring import CommandListener
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+
+from taxii_server.errors import ConfigError, Problem, StorageError, StorageUnavailable
+
+Document = dict[str, Any]
+T = TypeVar("T")
+
+DEFAULT_DATABASE = "taxii_server"
+CLOCK = "clock"
+NOT_PREPARED = "the database is not prepared: run prepare() first"
+NEEDS_REPLICA_SET = (
+    "the store needs a replica set (one node is enough): start mongod with --replSet NAME"
+    " and run rs.initiate() once in mongosh"
+)
+
+_DURABLE = WriteConcern("majority", j=True)
+_SNAPSHOT_GONE = frozenset({239, 246})  # SnapshotTooOld; SnapshotUnavailable, for a moment after an index is made
+_WAIT_S = 0.02
+_ABORT_S = 1.0
+_PATIENCE_S = 60.0
+_SELECTION_MS = 3000
+_PASSING_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
+_random = SystemRandom()
+
+
+class _Process:
+    """What must not be shared with a forked process: the client and the lock around transactions."""
+
+    def __init__(self, client: MongoClient[Document]) -> None:
+        self.client = client
+        self.turn = threading.Lock()
+
+
+class Connection:
+    """The database that a MongoDB URL names (`taxii_server` when it names none).
+
+    Nothing is connected before the first use. Reads end after `timeout_s`, transactions with all their
+    retries after `write_timeout_s`. Server selection gives up after 3 s unless the URL says otherwise.
+    Raises ConfigError for a URL that the driver cannot read.
+    """
+
+    def __init__(
+        self, url: str, *, timeout_s: float, write_timeout_s: float, event_listeners: Sequence[CommandListener]
+    ) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._write_timeout_s = write_timeout_s
+        self._listeners = list(event_listeners)
+        self._processes: dict[int, _Process] = {}
+        self.where = url.partition("://")[2].rpartition("@")[2].partition("?")[0].partition("/")[0]
+        try:
+            if not url.startswith("mongodb+srv://"):  # reading that one asks the name servers: later
+                parse_uri(url)
+        except (PyMongoError, ValueError):
+            # The driver quotes parts of the URL, which may be parts of the password.
+            problem = Problem("", "store", "not a MongoDB URL: mongodb://HOST:PORT/DATABASE?replicaSet=NAME")
+            raise ConfigError([problem]) from None
+
+    def close(self) -> None:
+        process = self._processes.pop(os.getpid(), None)
+        if process is not None:
+            process.client.close()
+
+    def database(self) -> Database[Document]:
+        """The database: reads what a majority has, writes durably on a majority."""
+        return self._process().client.get_default_database(
+            DEFAULT_DATABASE,
+            read_concern=ReadConcern("majority"),
+            write_concern=_DURABLE,
+            read_preference=ReadPreference.PRIMARY,
+        )
+
+    @contextmanager
+    def call(self, *, patient: bool = False) -> Iterator[Database[Document]]:
+        """The database for single commands: `timeout_s` for all of them, our errors instead of the driver's.
+
+        `patient`: for what operators wait for, a minute at least.
+        """
+        with self._translated():
+            self._await_primary()
+            with pymongo.timeout(self._limit_s(patient)):
+                yield self.database()
+
+    def snapshot(self, read: Callable[[Database[Document], ClientSession], T], *, patient: bool = False) -> T:
+        """What `read` returns; all it reads with this session is of one point in time.
+
+        Without a snapshot, a scan that yields while a record commits or changes its label could step over it.
+        """
+        with self.call(patient=patient) as database:
+            deadline = time.monotonic() + self._limit_s(patient)
+            while True:
+                try:
+                    with database.client.start_session(snapshot=True) as session:
+                        return read(database, session)
+                except OperationFailure as error:
+                    if error.code not in _SNAPSHOT_GONE or time.monotonic() + _WAIT_S > deadline:
+                        raise
+                time.sleep(_WAIT_S)
+
+    def _limit_s(self, patient: bool) -> float:
+        return max(self._timeout_s, _PATIENCE_S) if patient else self._timeout_s
+
+    def transaction(self, body: Callable[[Database[Document], ClientSession, Document], T]) -> T:
+        """What `body` returns, after its commit. Serial over all processes; durable on a majority.
+
+        `body` gets the clock document as the transaction found it and may be called again. It may abort
+        the transaction itself, and whatever else it raises aborts it and reaches the caller.
+        Raises StorageUnavailable when there was no turn, or no commit, within `write_timeout_s`.
+        """
+        deadline = time.monotonic() + self._write_timeout_s
+        process = self._process()
+        # Threads of one process wait here in peace; only processes have to try again.
+        if not process.turn.acquire(timeout=self._write_timeout_s):
+            raise StorageUnavailable(f"MongoDB at {self.where}: no turn to write in {self._write_timeout_s:g} s")
+        try:
+            wait_s = 0.001
+            while True:
+                try:
+                    with self._translated():
+                        return self._attempt(process.client, body, deadline)
+                except StorageUnavailable as error:
+                    if not _may_be_repeated(error.__cause__) or time.monotonic() + wait_s > deadline:
+                        raise
+                time.sleep(_random.uniform(0, wait_s))
+                wait_s = min(2 * wait_s, _WAIT_S)
+        finally:
+            process.turn.release()
+
+    def _attempt(
+        self,
+        client: MongoClient[Document],
+        body: Callable[[Database[Document], ClientSession, Document], T],
+        deadline: float,
+    ) -> T:
+        self._await_primary()
+        database = self.database()
+        with client.start_session() as session:
+            try:
+                with pymongo.timeout(max(0.001, deadline - time.monotonic())):
+                    session.start_transaction(ReadConcern("snapshot"), _DURABLE, ReadPreference.PRIMARY)
+                    # It must really change, or two transactions would not conflict: hence the counter.
+                    clock = database["meta"].find_one_and_update({"_id": CLOCK}, {"$inc": {"turn": 1}}, session=session)
+                    if clock is None:
+                        raise StorageError(NOT_PREPARED)
+                    result = body(database, session, clock)
+                    if session.in_transaction:
+                        _commit(session, deadline)
+                    return result
+            except BaseException:
+                # Outside of the timeout, which may be over: an abort that is not sent leaves the clock
+                # document locked until the server ends the transaction (after 60 s by default).
+                if session.in_transaction:
+                    with pymongo.timeout(_ABORT_S):
+                        session.abort_transaction()
+                raise
+
+    def _await_primary(self) -> None:
+        """Give up early when no server is there: within pymongo.timeout the driver would look for one to the end."""
+        client = self._process().client
+        if not client.topology_description.has_writable_server():
+            with pymongo.timeout(client.options.server_selection_timeout):
+                client.admin.command("ping")
+
+    def _process(self) -> _Process:
+        pid = os.getpid()
+        process = self._processes.get(pid)
+        if process is None:
+            # A client inherited over a fork stays in the dict untouched: its sockets belong to the parent.
+            # setdefault is atomic: no lock that another thread could hold at the moment of the fork.
+            process = self._processes.setdefault(pid, _Process(self._new_client()))
+        return process
+
+    def _new_client(self) -> MongoClient[Document]:
+        options: dict[str, Any] = {"appname": "taxii-server", "event_listeners": self._listeners}
+        if "serverselectiontimeoutms=" not in self._url.lower():
+            options["serverSelectionTimeoutMS"] = _SELECTION_MS
+        with self._translated():
+            return MongoClient(self._url, connect=False, **options)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except ServerSelectionTimeoutError as error:
+            message = f"MongoDB at {self.where} does not answer, or has no primary; {NEEDS_REPLICA_SET}"
+            raise StorageUnavailable(message) from error
+        except (PyMongoError, BSONError) as error:
+            kind = StorageUnavailable if _is_passing(error) else StorageError
+            raise kind(f"MongoDB at {self.where}: {_short(error)}") from error
+
+
+def _commit(session: ClientSession, deadline: float) -> None:
+    """Commit, asking again while it is unknown whether the commit happened."""
+    while True:
+        try:
+            session.commit_transaction()
+        except PyMongoError as error:
+            if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() + _WAIT_S > deadline:
+                raise
+        else:
+            return
+        time.sleep(_WAIT_S)
+
+
+def _may_be_repeated(error: BaseException | None) -> bool:
+    """Nothing of this transaction was or will be written, and there was a server to talk to."""
+    if isinstance(error, ServerSelectionTimeoutError) or not isinstance(error, PyMongoError):
+        return False
+    return error.has_error_label("TransientTransactionError")
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the same call may succeed later."""
+    if isinstance(error, ConnectionFailure | ExecutionTimeout | WTimeoutError):
+        return True
+    if not isinstance(error, PyMongoError):
+        return False
+    if isinstance(error, OperationFailure) and error.code in _SNAPSHOT_GONE:
+        return True
+    return error.timeout or any(error.has_error_label(label) for label in _PASSING_LABELS)
+
+
+def _short(error: Exception) -> str:
+    """The kind and the server's words, cut: they may quote a document."""
+    words = str(error).partition(", full error:")[0]
+    return f"{type(error).__name__}: {words[:200]}"

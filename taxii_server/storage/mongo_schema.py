@@ -1,0 +1,206 @@
+"""What the documents look like, which indexes they have, and how a database gets to this schema.
+
+Why the marker
+    `records` holds one document that is no record: it lies before every position and carries the length of the
+    log. Every page reads it in the same command and at the same point in time as its records, and so learns
+    about labels that it could not ask for. It stands first, so that a full page has it too: a record may get a
+    new label long after its neighbours, so no record can speak for those before it.
+    Its `c`, `t` and `i` are "*", which no record has, so that it can be reached through every index.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from bson import Int64
+from pymongo import ASCENDING, IndexModel
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailure
+
+from taxii_server.errors import SchemaTooNew, StorageUnavailable
+from taxii_server.model import Draft, PageQuery, Record
+from taxii_server.storage.mongo_connection import CLOCK, NEEDS_REPLICA_SET, Document
+from taxii_server.times import format_position, instant_key
+
+SCHEMA_VERSION = 1
+#: From this version to the next one. Each may be started by two processes at once and again after a crash.
+MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {}
+
+#: With a longer list MongoDB gives up merging one range per value and sorts everything it finds
+#: (internalQueryMaxScansToExplode is 200, and the marker takes one).
+MAX_RANGES = 199
+
+BY_LABEL = "label_position"
+BY_LABEL_TYPE = "label_type_position"
+BY_COLLECTION = "collection_position_label"
+BY_TYPE = "type_position_label"
+BY_ID = "id_position_label"
+BY_POSITION = "_id_"
+
+WITHOUT_CONTENT = {"j": 0}
+
+_MARKER_ID = Int64(-1)
+_BEFORE_RECORDS = {"$lt": Int64(0)}  # a range: with an equality MongoDB would not merge but sort
+_ANY = "*"
+
+_RECORD_INDEXES = {
+    BY_LABEL: ("L", "_id"),
+    BY_LABEL_TYPE: ("L", "t", "_id"),
+    BY_COLLECTION: ("c", "_id", "L"),
+    BY_TYPE: ("t", "_id", "L"),
+    BY_ID: ("i", "_id", "L"),
+}
+_INDEXES: Mapping[str, list[IndexModel]] = {
+    "records": [IndexModel([(key, ASCENDING) for key in keys], name=name) for name, keys in _RECORD_INDEXES.items()],
+    "log": [IndexModel([("key", ASCENDING)], name="key", unique=True)],
+    "statuses": [IndexModel([("expires", ASCENDING)], name="expires")],
+    "credentials": [],
+    "catalog": [],
+    "meta": [],
+}
+
+
+# ---- records
+
+
+def document_of(draft: Draft, label: int, position: int) -> Document:
+    """The stored form of a draft. Short names: they are repeated in every document."""
+    own_version = format_position(position)
+    document: Document = {
+        "_id": Int64(position),
+        "c": draft.collection,
+        "p": draft.submitter,
+        "i": draft.id,
+        "t": draft.type,
+        "sv": draft.spec_version,
+        "v": own_version if draft.version is None else draft.version,
+        "k": instant_key(own_version) if draft.version_key is None else draft.version_key,
+        "L": label,
+        "d": draft.digest,
+        "j": draft.content,
+    }
+    if draft.hard_refs:
+        document["h"] = list(draft.hard_refs)
+    if draft.soft_refs:
+        document["s"] = list(draft.soft_refs)
+    return document
+
+
+def record_of(row: Mapping[str, Any]) -> Record:
+    """The record of a stored document; without content when the query left it out."""
+    get = row.get
+    return Record(
+        int(row["_id"]),
+        row["c"],
+        row["p"],
+        row["i"],
+        row["t"],
+        row["sv"],
+        row["v"],
+        row["k"],
+        row["L"],
+        row["d"],
+        tuple(get("h", ())),
+        tuple(get("s", ())),
+        get("j", b""),
+    )
+
+
+def is_marker(row: Mapping[str, Any]) -> bool:
+    return bool(row["_id"] < 0)
+
+
+def page_filter(query: PageQuery) -> tuple[Document, str]:
+    """The condition for a page, marker included, and the index to give as hint.
+
+    Never leave the hint out: MongoDB remembers a plan per shape of a query, not per list of labels,
+    and the wrong one of these indexes costs up to a hundred times more.
+    """
+    records: Document = {"_id": {"$gt": Int64(query.after)}, "L": {"$in": list(query.labels)}}
+    marker: Document = {"_id": _BEFORE_RECORDS, "L": 0}
+    if query.ids is not None:
+        records["i"] = {"$in": list(query.ids)}
+    if query.types is not None:
+        records["t"] = {"$in": list(query.types)}
+    if query.spec_versions is not None:
+        records["sv"] = {"$in": list(query.spec_versions)}
+    if query.version_keys is not None:
+        records["k"] = {"$in": list(query.version_keys)}
+
+    types = len(query.types or ())
+    if query.ids is not None:  # more than 199 ids: what is sorted are the records of those ids, no more
+        hint, marker["i"] = BY_ID, _ANY
+    elif types and len(query.labels) * types <= MAX_RANGES:
+        hint, marker["t"] = BY_LABEL_TYPE, _ANY
+    elif types and types <= MAX_RANGES:
+        hint, marker["t"] = BY_TYPE, _ANY
+    elif len(query.labels) <= MAX_RANGES:
+        hint = BY_LABEL
+    elif 0 < len(query.collections) <= MAX_RANGES:
+        records["c"] = {"$in": list(query.collections)}
+        hint, marker["c"] = BY_COLLECTION, _ANY
+    else:
+        hint = BY_POSITION
+    return {"$or": [marker, records]}, hint
+
+
+def set_horizon(database: Database[Document], session: ClientSession, log_length: int) -> None:
+    """Write the length of the log into the marker, in the transaction that appends to the log."""
+    database["records"].update_one({"_id": _MARKER_ID}, {"$set": {"n": log_length}}, session=session)
+
+
+# ---- preparing a database
+
+
+def prepare(database: Database[Document]) -> None:
+    """Bring the database to this schema. Idempotent; several processes may do it at once.
+
+    Raises SchemaTooNew, and StorageUnavailable when the server is not part of a replica set.
+    """
+    hello = database.client.admin.command("hello")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise StorageUnavailable(f"this MongoDB server is not in a replica set; {NEEDS_REPLICA_SET}")
+    found = database["meta"].find_one({"_id": "schema"})
+    version = SCHEMA_VERSION if found is None else int(found["version"])
+    if version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"the database {database.name!r} has schema {version}, this release knows {SCHEMA_VERSION}:"
+            " start the newer release, or restore a backup"
+        )
+    for step in range(version, SCHEMA_VERSION):
+        MIGRATIONS[step](database)
+    _create(database)
+    database["meta"].update_one({"_id": "schema"}, {"$set": {"version": SCHEMA_VERSION}}, upsert=True)
+
+
+def _create(database: Database[Document]) -> None:
+    present = set(database.list_collection_names())
+    for name, indexes in _INDEXES.items():
+        if name not in present:  # a transaction could not create it
+            _create_collection(database, name)
+        if indexes:
+            database[name].create_indexes(indexes)
+    marker = {"L": 0, "n": 0, "c": _ANY, "t": _ANY, "i": _ANY}
+    _insert_once(database, "records", _MARKER_ID, marker)
+    epochs = {"catalog_epoch": 0, "credentials_epoch": 0}
+    _insert_once(database, "meta", CLOCK, {"turn": Int64(0), "position": Int64(0), "log": 0, **epochs})
+    _insert_once(database, "meta", "secret", {"value": secrets.token_bytes(32)})
+
+
+def _create_collection(database: Database[Document], name: str) -> None:
+    try:
+        database.create_collection(name)
+    except CollectionInvalid:
+        pass
+    except OperationFailure as error:
+        if error.code != 48:  # NamespaceExists: another process was faster
+            raise
+
+
+def _insert_once(database: Database[Document], name: str, key: object, values: Document) -> None:
+    with suppress(DuplicateKeyError):  # another process was faster
+        database[name].update_one({"_id": key}, {"$setOnInsert": values}, upsert=True)

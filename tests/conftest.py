@@ -1,0 +1,33 @@
+"""Fixtures for every folder of the tests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from pymongo import MongoClient
+
+from tests.mongo import mongo_server, with_database
+
+
+@pytest.fixture(scope="session")
+def mongo_uri() -> Iterator[str]:
+    """The URI of a running replica set, without a database. Started once, when the first test asks for it."""
+    with mongo_server() as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def mongo_client(mongo_uri: str) -> Iterator[MongoClient[dict[str, object]]]:
+    """A client to look behind a store; see to it that a store's own commands are counted elsewhere."""
+    with MongoClient[dict[str, object]](mongo_uri) as client:
+        yield client
+
+
+@pytest.fixture
+def mongo_database_url(mongo_uri: str, mongo_client: MongoClient[dict[str, object]]) -> Iterator[str]:
+    """The URL of a database that does not exist yet; dropped after the test."""
+    name = f"taxii_test_{uuid.uuid4().hex[:16]}"
+    yield with_database(mongo_uri, name)
+    mongo_client.drop_database(name)

