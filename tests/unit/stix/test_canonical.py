@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taxii_server.stix.canonical import digest
@@ -32,11 +32,13 @@ def _turned(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+@settings(deadline=None)
 @given(_OBJECT)
 def test_order_and_form_of_numbers_do_not_matter(value: dict[str, Any]) -> None:
     assert digest(_turned(value)) == digest(value)
 
 
+@settings(deadline=None)
 @given(_OBJECT)
 def test_white_space_and_escapes_do_not_matter(value: dict[str, Any]) -> None:
     assert digest(json.loads(json.dumps(value, indent=3))) == digest(value)
@@ -51,6 +53,7 @@ def _comparable(value: Any) -> Any:
     return (isinstance(value, bool), value)
 
 
+@settings(deadline=None)
 @given(_OBJECT, _OBJECT)
 def test_equal_digests_mean_equal_values(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert (digest(one) == digest(other)) == (_comparable(one) == _comparable(other))

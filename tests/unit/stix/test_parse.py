@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taxii_server.errors import BadContent
@@ -154,6 +154,7 @@ def _typed(value: Any) -> Any:
     return (type(value), value)
 
 
+@settings(deadline=None)
 @given(
     objects=st.lists(_JSON, min_size=1, max_size=4),
     extra=st.dictionaries(_TEXT.filter(lambda name: name not in {"objects", "type"}), _JSON, max_size=2),
@@ -170,6 +171,7 @@ def test_any_json_comes_apart_into_its_members(
     assert _typed([json.loads(item.raw) for item in items]) == _typed(objects)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40) | st.text(alphabet='{}[]",:\\u0d8 1e.-objects', max_size=60).map(str.encode))
 def test_any_bytes_are_members_or_bad_content(body: bytes) -> None:
     try:
@@ -179,6 +181,7 @@ def test_any_bytes_are_members_or_bad_content(body: bytes) -> None:
     assert items
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='{}[]",:\\u0d8 1e.-\n', max_size=40))
 def test_what_is_taken_is_what_the_standard_library_reads(member: str) -> None:
     body = '{"objects":[' + member + "]}"
