@@ -1,0 +1,355 @@
+"""TOML texts -> one validated Policy, or every problem in them at once.
+
+Sections may be spread over files; the same key or table given in two of them is an error, because
+nobody should have to know which file is read last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from taxii_server.errors import ConfigError, Problem
+from taxii_server.policy import schema
+from taxii_server.policy.decisions import Policy
+from taxii_server.policy.examples import run
+from taxii_server.policy.facets import TLP_LABEL, FacetSource
+from taxii_server.policy.markings import LEVELS, RANKS, TLP_IDS, Meaning
+from taxii_server.policy.parse_rules import Names, RuleReader, check_country
+from taxii_server.policy.prove import satisfiable
+from taxii_server.policy.reader import Table, kind_of, known
+from taxii_server.policy.rules import Audience, Defaults, Rule
+from taxii_server.policy.vocabulary import vocabulary_of
+
+#: Attributes that `@name` knows without anybody defining them.
+BUILT_IN_ATTRIBUTES = ("country", "sector", "audience")
+UNMARKED = ("deny", *(f"tlp:{level}" for level in LEVELS))
+_IDENTITY = re.compile(r"identity--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MARKING = re.compile(r"marking-definition--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def parse(texts: Mapping[str, str], collections: Collection[str] | None = None) -> Policy:
+    """One policy from one or several TOML texts (file name -> text).
+
+    `collections` are the known collection names; None leaves those names unchecked. What is planned
+    but not built yet is in `policy.unsupported`; what is odd but harmless in `policy.warnings`.
+
+    Raises ConfigError with every problem found.
+    """
+    problems: list[Problem] = []
+    documents: dict[str, dict[str, Any]] = {}
+    for file, text in texts.items():
+        try:
+            documents[file] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            problems.append(Problem(file, "", f"not TOML: {error}"))
+    if problems:
+        raise ConfigError(problems)
+    policy = _Parser(documents, collections, problems).policy()
+    if problems or policy is None:
+        raise ConfigError(problems)
+    return policy
+
+
+class _Parser:
+    """Holds what is gathered while one policy is read."""
+
+    def __init__(
+        self, documents: Mapping[str, dict[str, Any]], collections: Collection[str] | None, problems: list[Problem]
+    ) -> None:
+        self.documents, self.collections, self.problems = documents, collections, problems
+        self.head: dict[str, object] = {}
+        self.tables: dict[str, dict[str, tuple[str, Any]]] = {name: {} for name in schema.TABLES}
+        self.named: dict[str, dict[str, tuple[str, Any]]] = {name: {} for name in schema.NAMED}
+        self.lists: dict[str, list[tuple[str, str, Any]]] = {name: [] for name in schema.LISTS}
+
+    def wrong(self, file: str, key: str, message: str) -> None:
+        self.problems.append(Problem(file, key, message))
+
+    def policy(self) -> Policy | None:
+        """The whole policy; None or incomplete when problems were noted."""
+        if not self.documents:
+            self.wrong("", "", "no policy file given")
+            return None
+        for file, document in self.documents.items():
+            self.gather(file, document)
+        self.read_head()
+        groups = self.read_groups()
+        facets = {name: source for name in self.named["facets"] if (source := self.read_facet(name)) is not None}
+        attributes = {
+            key
+            for _, data in self.named["audience"].values()
+            if isinstance(data, dict) and isinstance(data.get("attributes"), dict)
+            for key in data["attributes"]
+        }
+        names = Names(
+            audiences=frozenset(self.named["audience"]),
+            groups=frozenset(self.named["groups"]),
+            facets=facets,
+            declared_facets=frozenset(self.named["facets"]),
+            markings=frozenset({*self.named["markings"], *TLP_IDS}),
+            attributes=frozenset({*BUILT_IN_ATTRIBUTES, *attributes}),
+            collections=None if self.collections is None else frozenset(self.collections),
+            identities={},
+        )
+        audiences = {name: self.read_audience(name, groups) for name in self.named["audience"]}
+        self.check_identities(audiences)
+        names.identities.update({name: audience.identities for name, audience in audiences.items()})
+        markings = {id_: self.read_marking(id_) for id_ in self.named["markings"]}
+        defaults, collections = self.read_defaults(names), self.read_collections()
+        reader = RuleReader(names, self.problems, defaults)
+        rules, releases, examples = reader.read(self.lists)
+        if self.problems:
+            return None
+        policy = Policy(
+            name=str(self.head.get("name", "policy")),
+            digest=self.digest(),
+            audiences=audiences,
+            groups=groups,
+            vocabulary=vocabulary_of(rules, releases, facets, audiences),
+            defaults=defaults,
+            collections=collections,
+            markings=markings,
+            facets=facets,
+            rules=rules,
+            releases=releases,
+            examples=examples,
+            unsupported=tuple(self.unsupported(defaults, rules, releases)),
+            warnings=(),
+        )
+        undecided = run(policy).undecided
+        return policy.with_notes((*policy.unsupported, *undecided), (*reader.warnings, *dead_rules(policy)))
+
+    def gather(self, file: str, document: dict[str, Any]) -> None:
+        """Sorts one file's sections into the common heap, refusing what another file already gave."""
+        for section, data in document.items():
+            if section in schema.HEAD:
+                if section in self.head and (section != "schema" or self.head[section] != data):
+                    self.wrong(file, section, "given in two files")
+                self.head[section] = data
+                if section != "schema" and not isinstance(data, str):
+                    self.wrong(file, section, f"{kind_of(data)} found where a text is wanted")
+            elif section in schema.TABLES or section in schema.NAMED:
+                heap = self.tables[section] if section in schema.TABLES else self.named[section]
+                if not isinstance(data, dict):
+                    self.wrong(file, section, f"{kind_of(data)} found where a table is wanted")
+                    continue
+                for key, value in data.items():
+                    if key in heap:
+                        self.wrong(file, f"{section}.{key}", f"given in two files, here and in {heap[key][0]}")
+                    else:
+                        heap[key] = (file, value)
+            elif section in schema.LISTS:
+                if not isinstance(data, list):
+                    self.wrong(file, section, f"write [[{section}]], a list of tables")
+                    continue
+                for index, value in enumerate(data, 1):
+                    self.lists[section].append((file, f"{section}[{index}]", value))
+            else:
+                sections = (*schema.HEAD, *schema.TABLES, *schema.NAMED, *schema.LISTS)
+                self.wrong(file, "", f"unknown key {section!r} {known(sections)}")
+
+    def read_head(self) -> None:
+        if "schema" not in self.head:
+            self.wrong(next(iter(self.documents)), "schema", "missing (this release reads schema 1)")
+        elif self.head["schema"] != 1 or self.head["schema"] is True:
+            found = kind_of(self.head["schema"])
+            self.wrong(next(iter(self.documents)), "schema", f"{found} found (this release reads schema 1)")
+
+    def section(self, section: str, name: str) -> Table:
+        file, data = self.named[section][name]
+        table = Table(data, file, f"{section}.{name}", self.problems, schema.NAMED[section])
+        if not name.strip() or name == "*" or name.startswith("@"):
+            table.wrong("", "not usable as a name")
+        return table
+
+    def read_groups(self) -> dict[str, frozenset[str]]:
+        """Group -> every group it lies within, directly or not."""
+        direct = {
+            name: self.section("groups", name).names("within", self.named["groups"], "group", empty=True)
+            for name in self.named["groups"]
+        }
+        closed: dict[str, frozenset[str]] = {}
+        for name in direct:
+            above, todo = set[str](), list(direct[name])
+            while todo:
+                group = todo.pop()
+                if group not in above:
+                    above.add(group)
+                    todo.extend(direct[group])
+            if name in above:
+                self.wrong(self.named["groups"][name][0], f"groups.{name}.within", "the group lies within itself")
+            closed[name] = frozenset(above)
+        return closed
+
+    def read_facet(self, name: str) -> FacetSource | None:
+        table = self.section("facets", name)
+        before = len(self.problems)
+        labels = self.pairs(table.table("labels"))
+        prefix = (table.text("label_prefix") or "").lower()
+        if any(text.startswith(TLP_LABEL) for text, _ in (*labels, (prefix, ""))):
+            table.wrong("", "labels that begin with 'tlp:' are levels; use the key tlp in rules")
+        extension, property_, values = "", "", None
+        inner = table.table("extension", schema.FACET_EXTENSION)
+        if inner is not None:
+            extension, property_ = inner.text("id", required=True) or "", inner.text("property", required=True) or ""
+            mapping = inner.table("values")
+            values = None if mapping is None else self.pairs(mapping)
+        if not (labels or prefix or extension) and len(self.problems) == before:
+            table.wrong("", f"says nothing about where its values come from {known(schema.NAMED['facets'])}")
+        return FacetSource(name, labels, prefix, extension, property_, values)
+
+    def pairs(self, table: Table | None) -> tuple[tuple[str, str], ...]:
+        if table is None:
+            return ()
+        return tuple(sorted((key.lower(), (table.text(key) or "").lower()) for key in table.data))
+
+    def countries(self, table: Table, key: str, empty: bool = False) -> tuple[str, ...]:
+        codes = table.texts(key, empty)
+        for code in codes:
+            check_country(table, key, code)
+        return codes
+
+    def read_audience(self, name: str, groups: Mapping[str, frozenset[str]]) -> Audience:
+        table = self.section("audience", name)
+        level = table.text("clearance", required=True)
+        if level is not None and level not in RANKS:
+            table.wrong("clearance", f"unknown level {level!r} {known(LEVELS)}")
+        if "country" in table and "countries" in table:
+            table.wrong("countries", "give country or countries, not both")
+        if "country" in table and not isinstance(table.data["country"], str):
+            table.wrong("country", f"{kind_of(table.data['country'])} found where a text is wanted")
+        own = table.names("groups", groups, "group", empty=True)
+        identities = table.texts("identities", empty=True)
+        for id_ in identities:
+            if not _IDENTITY.fullmatch(id_):
+                table.wrong("identities", f"{id_!r} is not an identity id")
+        attributes: dict[str, tuple[str, ...]] = {}
+        inner = table.table("attributes")
+        for key in inner.data if inner is not None else ():
+            assert inner is not None
+            if key in BUILT_IN_ATTRIBUTES:
+                inner.wrong(key, f"this name is taken {known(BUILT_IN_ATTRIBUTES)}")
+            attributes[key] = tuple(value.lower() for value in inner.texts(key))
+        clients = table.names("client_of", self.named["audience"], "audience", empty=True)
+        if name in clients:
+            table.wrong("client_of", "an audience is not its own client")
+        return Audience(
+            name=name,
+            kind=table.text("kind", required=True) or "",
+            clearance=level if level is not None and level in RANKS else "clear",
+            countries=(*self.countries(table, "country"), *self.countries(table, "countries")),
+            sector=table.text("sector"),
+            groups=frozenset(own).union(*(groups[group] for group in own)),
+            client_of=clients,
+            identities=identities,
+            attributes=attributes,
+            suspended=table.flag("suspended"),
+            admin=table.flag("admin"),
+            title=table.text("title") or "",
+        )
+
+    def check_identities(self, audiences: Mapping[str, Audience]) -> None:
+        owner: dict[str, str] = {}
+        for name, audience in audiences.items():
+            for id_ in audience.identities:
+                if id_ in owner:
+                    file = self.named["audience"][name][0]
+                    self.wrong(file, f"audience.{name}.identities", f"{id_!r} belongs to {owner[id_]!r} already")
+                owner.setdefault(id_, name)
+
+    def read_marking(self, id_: str) -> Meaning:
+        table = self.section("markings", id_)
+        if id_ in TLP_IDS:
+            table.wrong("", f"this is TLP:{TLP_IDS[id_].upper()}; its meaning is built in")
+        elif not _MARKING.fullmatch(id_):
+            table.wrong("", "not a marking-definition id")
+        level = table.text("tlp")
+        if level is not None and level not in RANKS:
+            table.wrong("tlp", f"unknown level {level!r} {known(LEVELS)}")
+        rel_to, groups = self.countries(table, "rel_to"), table.names("rel_to_groups", self.named["groups"], "group")
+        return Meaning(
+            name=table.text("name") or id_,
+            level=None if level is None else RANKS.get(level),
+            rel_to=frozenset(rel_to) if "rel_to" in table or "rel_to_groups" in table else None,
+            rel_to_groups=frozenset(groups),
+            not_rel_to=frozenset(self.countries(table, "not_rel_to")),
+            orcon=table.flag("orcon"),
+        )
+
+    def read_defaults(self, names: Names) -> Defaults:
+        files = {file for file, _ in self.tables["defaults"].values()}
+        data = {key: value for key, (_, value) in self.tables["defaults"].items()}
+        keys = schema.TABLES["defaults"]
+        table = Table(data, ", ".join(sorted(files)), "defaults", self.problems, keys)
+        return Defaults(
+            unmarked=table.choice("unmarked", UNMARKED, "deny"),
+            granular=table.choice("granular", ("hide", "derive"), "hide"),
+            versions=table.choice("versions", ("newest-governs", "independent"), "newest-governs"),
+            refs_required=table.choice("refs_required", ("hide",), "hide"),
+            refs_lists=table.choice("refs_lists", ("hide", "derive", "keep"), "hide"),
+            label_tlp=table.flag("label_tlp", True),
+            statements=table.choice("statements", ("neutral",), "neutral"),
+            marking_sources=table.names("marking_sources", names.audiences, "audience", empty=True),
+        )
+
+    def read_collections(self) -> dict[str, str]:
+        """Collection -> its own unmarked rule."""
+        found: dict[str, str] = {}
+        for name, (file, _) in self.named["collections"].items():
+            table = self.section("collections", name)
+            if self.collections is not None and name not in self.collections:
+                self.wrong(file, f"collections.{name}", f"unknown collection {known(self.collections)}")
+            if "unmarked" in table:
+                found[name] = table.choice("unmarked", UNMARKED, "deny")
+        return found
+
+    def unsupported(self, defaults: Defaults, rules: tuple[Rule, ...], releases: Collection[Any]) -> list[Problem]:
+        found = []
+        for key, instead in (("granular", "hides the whole object"), ("refs_lists", "hides the whole object")):
+            if getattr(defaults, key) == "derive":
+                file = self.tables["defaults"][key][0]
+                found.append(
+                    Problem(file, f"defaults.{key}", f"'derive' is not supported yet; until then it {instead}")
+                )
+        acts = {"strip": "hides what it matches", "embargo": "hides what it matches, without end"}
+        for rule in rules:
+            if rule.kind in acts:
+                message = f"[[{rule.kind}]] is not supported yet; until then it {acts[rule.kind]} (rule {rule.id!r})"
+                found.append(Problem(rule.file, rule.key, message))
+        for release in releases:
+            message = f"[[release]] is not supported yet; until then it grants nothing (release {release.id!r})"
+            found.append(Problem(release.file, release.key, message))
+        return found
+
+    def digest(self) -> str:
+        """SHA-256 of what the files say: comments, spacing, file names and table order do not count."""
+        content = {
+            **self.head,
+            **{name: {key: value for key, (_, value) in heap.items()} for name, heap in self.tables.items()},
+            **{name: {key: value for key, (_, value) in heap.items()} for name, heap in self.named.items()},
+            **{name: [value for _, _, value in items] for name, items in self.lists.items()},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def dead_rules(policy: Policy) -> list[Problem]:
+    """A warning for every rule that matches no audience, or that no object can ever match."""
+    found = []
+    for rule in policy.rules:
+        readers = [name for name in policy.audiences if policy.concerns(rule, name)]
+        reason = ""
+        if not readers:
+            kinds = {value for c in rule.to if c.key == "kind" for value in c.values}
+            strange = sorted(kinds - {audience.kind for audience in policy.audiences.values()})
+            reason = f"no audience of kind {', '.join(map(repr, strange))}; " if strange else ""
+            reason += "the rule matches nobody"
+        elif not any(satisfiable(policy, rule, name) for name in readers):
+            reason = "no object can match this"
+        if reason:
+            found.append(Problem(rule.file, rule.key, f"{reason} (rule {rule.id!r})"))
+    return found
