@@ -29,6 +29,9 @@ MAX_MEMBERS = 100_000
 #: Characters of one number; a 64-bit integer has 20.
 MAX_NUMBER_CHARS = 1000
 
+#: Digits that always fit the range of a double.
+DOUBLE_DIGITS = 308
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -176,8 +179,9 @@ def _twice(name: str) -> BadContent:
 
 
 def _integer(text: str) -> int:
-    if len(text) > MAX_NUMBER_CHARS:
-        raise BadContent(f"a number has {len(text)} characters, at most {MAX_NUMBER_CHARS} are expected")
+    # Integers of any size are kept; those beyond every double are refused, as other parsers cannot read them.
+    if len(text) > DOUBLE_DIGITS:
+        _float(text)
     return int(text)
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +61,7 @@ HOSTILE = {
     "minus Infinity": (b'{"objects":[{"a":-Infinity}]}', "-Infinity"),
     "NaN outside objects": (b'{"x":NaN,"objects":[{}]}', "NaN"),
     "a float beyond IEEE 754": (b'{"objects":[{"a":1e999}]}', "too large"),
+    "an integer beyond IEEE 754": (b'{"objects":[{"a":-' + b"9" * 310 + b"}]}", "too large"),
     "a lone high surrogate": (b'{"objects":[{"a":"\\ud800"}]}', "surrogate"),
     "a lone low surrogate": (b'{"objects":[{"a":"\\uDC00\\ud83d"}]}', "surrogate"),
     "a lone surrogate as name": (b'{"objects":[{"\\udfff":1}]}', "surrogate"),
@@ -91,6 +93,7 @@ ACCEPTED = {
     "a surrogate pair": b'{"objects":[{"a":"\\ud83d\\ude00"}]}',
     "an escaped backslash before ud800": b'{"objects":[{"a":"\\\\ud800"}]}',
     "an integer beyond 64 bits": b'{"objects":[{"a":123456789012345678901234567890}]}',
+    "an integer of 309 digits": b'{"objects":[{"a":' + b"1" * 309 + b"}]}",
     "a text of 1 MB": b'{"objects":[{"a":"' + b"x" * 1_000_000 + b'"}]}',
 }
 
@@ -100,6 +103,7 @@ def test_unusual_bodies_are_taken_as_they_are(name: str) -> None:
     body = ACCEPTED[name]
     (item,) = read_envelope(body)
     assert item.raw == body.removeprefix(b'{"objects":[').removesuffix(b"]}")
+    orjson.loads(item.raw)  # other parts read stored text with it
 
 
 def test_numbers_order_and_escapes_keep_their_text() -> None:
@@ -190,3 +194,5 @@ def test_what_is_taken_is_what_the_standard_library_reads(member: str) -> None:
     except BadContent:
         return
     assert [item.value for item in items] == json.loads(body)["objects"]
+    for item in items:
+        orjson.loads(item.raw)
