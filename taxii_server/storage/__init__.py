@@ -26,7 +26,7 @@ def open_store(url: str) -> Store:
         # Imported here: who runs on SQLite does not wait for the driver.
         from taxii_server.storage.mongo import MongoStore
 
-        return MongoStore(url)
+        return MongoStore(scheme + url[len(scheme) :])
     if scheme == "sqlite":
         path = url[len("sqlite:///") :] if url.lower().startswith("sqlite:///") else ""
     elif scheme:

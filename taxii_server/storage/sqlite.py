@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from taxii_server.errors import StorageError
 from taxii_server.model import (
     AppliedCatalog,
     Credential,
@@ -31,6 +32,9 @@ from taxii_server.storage.sqlite_connection import Database
 from taxii_server.storage.sqlite_query import INSERT, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.times import format_position, instant_key, now_position
+
+#: Strict tables and json_each.
+_OLDEST_SQLITE = (3, 38, 0)
 
 _LOG_LENGTH = "SELECT coalesce(max(number), 0) FROM log"
 
@@ -58,6 +62,9 @@ class SQLiteStore(Store):
     # ---- life
 
     def prepare(self) -> None:
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            known = ".".join(map(str, _OLDEST_SQLITE))
+            raise StorageError(f"SQLite {sqlite3.sqlite_version} is too old: this store needs {known} or newer")
         self._database.create()
         where = str(self._database.path)
         # A worker that starts while another one writes does not have to wait.

@@ -148,7 +148,8 @@ def _walking_arms(
     lead: _Lead | None, collections: tuple[str, ...], conditions: list[str], parameters: Parameters
 ) -> list[str]:
     """Index ranges in order of position that are tested against `wanted`."""
-    conditions = [*conditions, "label IN (SELECT label FROM temp.wanted)"]
+    # The + keeps SQLite from looking up each label: records of one id are few, labels may be many thousands.
+    conditions = [*conditions, "+label IN (SELECT label FROM temp.wanted)"]
     if lead is not None and lead.sorts:
         # Only the few records of these ids or versions are sorted.
         return [_arm(lead.walk, parameters.one_of(lead.column, lead.values), *conditions)]

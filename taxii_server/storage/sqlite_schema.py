@@ -13,8 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from taxii_server.errors import StorageError
-from taxii_server.storage.migrate import pending
+from taxii_server.errors import SchemaTooNew, StorageError
 
 #: Marks a file as ours ("TAXI"), so that a mistyped path cannot fill the database of another application.
 APPLICATION_ID = 0x54415849
@@ -89,6 +88,8 @@ def _create(db: sqlite3.Connection) -> None:
 
 Migration = Callable[[sqlite3.Connection], None]
 
+#: From an empty file to the present schema; the version of a database is how many of them it has been through.
+#: One that has been released is never changed: a new one is appended.
 MIGRATIONS: Sequence[Migration] = (_create,)
 
 
@@ -116,4 +117,10 @@ def _pending(db: sqlite3.Connection, where: str, migrations: Sequence[Migration]
     (tables,) = db.execute("SELECT count(*) FROM main.sqlite_schema").fetchone()
     if application != APPLICATION_ID and (application or found or tables):
         raise StorageError(f"{where}: this is the SQLite database of another application; give a path of its own")
-    return pending(where, found, migrations)
+    known = len(migrations)
+    if found > known:
+        raise SchemaTooNew(
+            f"{where}: the database has schema version {found}, this release of taxii-server knows versions up to"
+            f" {known}: start the newer release that wrote it"
+        )
+    return migrations[found:]
