@@ -24,16 +24,17 @@ from taxii_server.web.response import compress
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, store: Store | None = None) -> Flask:
+def create_app(settings: Settings, store: Store | None = None, *, background: bool = True) -> Flask:
     """The WSGI application of one worker process.
 
     The catalog comes from the store, where `serve` or `reload` put it after checking it: a worker never
-    starts with a configuration that does not hold. `refresh_s = 0` looks for changes at every request.
+    starts with a configuration that does not hold. Without `background` there is no thread that follows the
+    store: every request looks for changes itself.
     """
     store = store or open_store(settings.store)
     hub = Hub(settings, store)
     directory = Directory()
-    refresher = Refresher(hub, directory, settings.refresh_s)
+    refresher = Refresher(hub, directory, settings.refresh_s if background else 0)
     app = Flask("taxii_server", static_folder=None)
     app.config["HIDE_UNAUTHENTICATED"] = settings.hide_unauthenticated
     app.url_map.strict_slashes = settings.trailing_slash == "refuse"

@@ -1,0 +1,34 @@
+"""The command line. Each command is a short script over the hub; what it prints is for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from taxii_server import __version__
+from taxii_server.cli.check import check, reload
+from taxii_server.cli.context import Session
+from taxii_server.cli.data import export, import_
+from taxii_server.cli.demo import demo
+from taxii_server.cli.explain import explain
+from taxii_server.cli.serve import serve
+from taxii_server.cli.token import password, token
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="server.toml to use. Default: $TAXII_SERVER_CONFIG, else config/server.toml here.",
+)
+@click.option("--store", help="SQLite file or mongodb:// URL, instead of the one in server.toml.")
+@click.version_option(__version__, prog_name="taxii-server")
+@click.pass_context
+def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
+    """A TAXII 2.1 hub whose policy decides, per object, what each partner may read."""
+    ctx.obj = Session(config, {"store": store} if store else {})
+
+
+for command in (serve, demo, check, reload, token, password, explain, import_, export):
+    main.add_command(command)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from taxii_server import audit
-from taxii_server.catalog import ApiRoot, Catalog, Collection, Rights, check_catalog, parse_catalog
+from taxii_server.catalog import Catalog, Collection, Rights, check_catalog, parse_catalog
 from taxii_server.errors import ConfigError, Forbidden, NotFound, Problem
 from taxii_server.model import Actor, AppliedCatalog, Record
 from taxii_server.service.book import Book
@@ -22,7 +22,7 @@ from taxii_server.service.reading import Found, Reader
 from taxii_server.service.resolver import Resolver
 from taxii_server.service.sight import Sights
 from taxii_server.service.statuses import Statuses
-from taxii_server.settings import Settings
+from taxii_server.settings import ApiRoot, Settings
 from taxii_server.storage.base import Store
 from taxii_server.times import now_position
 
@@ -140,8 +140,10 @@ class Hub:
 
     def read(self, actor: Actor, collection: Collection, request: ReadRequest) -> Found:
         """One page for this actor (see Reader.read)."""
-        max_page = min(self.settings.max_page, collection.limits.max_page or self.settings.max_page)
-        found = self.snapshot.reader.read(actor.partner, collection, request, max_page)
+        settings, own = self.settings, collection.limits.max_page
+        max_page = min(settings.max_page, own) if own else settings.max_page
+        limit = min(request.limit or settings.default_page, max_page)
+        found = self.snapshot.reader.read(actor.partner, collection, request, limit)
         audit.record(
             "read",
             partner=actor.partner,

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import orjson
 
 from taxii_server.catalog import Collection
-from taxii_server.errors import InvalidObject, StorageUnavailable
+from taxii_server.errors import BadContent, InvalidObject, StorageUnavailable
 from taxii_server.model import Draft, PageQuery, Record, Traits
 from taxii_server.policy import Facets
 from taxii_server.service.book import Behind, Book, Flags, LabelKey, LabelsMissing
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
 from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.traits import read_traits
-from taxii_server.stix.validate import read_object
+from taxii_server.stix.validate import Strictness, read_object
 from taxii_server.storage.base import Plan, Store
 from taxii_server.times import format_position
 
@@ -63,6 +63,9 @@ class Writer:
         the others go on. `progress` is told how many objects of the body are done.
         """
         items = read_envelope(body)
+        most = collection.limits.max_objects
+        if most and len(items) > most:
+            raise BadContent(f"{len(items)} objects in one request, this collection takes {most}; send several")
         results: list[Added] = []
         for start in range(0, len(items), PORTION):
             results += self._add_portion(submitter, collection, items[start : start + PORTION], start)
@@ -111,7 +114,7 @@ class Writer:
         definitions: list[str] = []
         for place, item in enumerate(items):
             try:
-                checked = read_object(item, collection.strictness, frozenset(collection.accepts), submitter)
+                checked = read_object(item, cast(Strictness, collection.strictness), frozenset(collection.accepts), submitter)
             except InvalidObject as error:
                 results[place] = _refused(item, first + place, str(error))
                 continue

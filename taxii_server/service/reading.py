@@ -58,11 +58,10 @@ class Reader:
         self._sights = sights
         self._seal = seal
 
-    def read(self, audience: str, collection: Collection, request: ReadRequest, max_page: int) -> Found:
-        """One page. Raises BadQuery for a `next` that is not ours, NotFound for an object that is not there."""
+    def read(self, audience: str, collection: Collection, request: ReadRequest, limit: int) -> Found:
+        """One page of up to `limit` records. Raises BadQuery for a `next` that is not ours, NotFound for an object that is not there."""
         scope = "|".join((audience, collection.id, request.resource, request.object_id or ""))
         start = self._start(request, scope)
-        limit = min(request.limit or max_page, max_page)
         query = start.filters
         if request.object_id is not None:
             query = replace(query, ids=(request.object_id,), types=None)

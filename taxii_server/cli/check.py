@@ -1,0 +1,57 @@
+"""check and reload: is the configuration right, and put it in force."""
+
+from __future__ import annotations
+
+import getpass
+
+import click
+from rich.table import Table
+
+from taxii_server import settings as settings_module
+from taxii_server.catalog import read_files
+from taxii_server.cli.context import Command, Session, out, pass_session
+
+
+@click.command(cls=Command)
+@click.option("--show", is_flag=True, help="Also print every setting with its value and where it comes from.")
+@pass_session
+def check(session: Session, show: bool) -> None:
+    """Check settings, partners, collections and policy, exactly as a start would.
+
+    Runs every [[test]] of the policy and proves every [[never]]. Exit status 2 when anything does not hold.
+
+    \b
+    Example:
+      taxii-server check --show
+    """
+    settings = session.settings()
+    if show:
+        table = Table("setting", "value", "from")
+        for row in settings_module.show(settings):
+            table.add_row(row.name, row.value, row.source)
+        out.print(table)
+    catalog = session.catalog(settings)
+    for warning in catalog.warnings:
+        out.print(f"[yellow]warning[/yellow] {str(warning)}", markup=True)
+    policy = catalog.policy
+    out.print(
+        f"[green]ok[/green] {len(catalog.api_roots)} API root(s), {len(catalog.collections)} collections, "
+        f"{len(policy.audiences)} partners; policy '{policy.name}' {policy.digest[:12]}: "
+        "all examples hold, all never-claims are proved"
+    )
+
+
+@click.command(cls=Command)
+@pass_session
+def reload(session: Session) -> None:
+    """Check the configuration on disk and put it in force for every running server of this store.
+
+    Running servers follow within a second. A configuration that does not hold changes nothing.
+    """
+    settings = session.settings()
+    session.catalog(settings)
+    with session.hub(settings) as hub:
+        before = hub.snapshot.epoch
+        applied = hub.apply(read_files(settings), getpass.getuser())
+    changed = "is in force" if applied.epoch != before else "was in force already"
+    out.print(f"[green]ok[/green] configuration {applied.digest[:12]} {changed} (epoch {applied.epoch})")

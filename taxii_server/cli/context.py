@@ -1,0 +1,126 @@
+"""What every command needs: the settings, the store, the hub, and errors told as sentences.
+
+Exit status: 0 done, 1 it could not be done, 2 the configuration or the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from taxii_server import settings as settings_module
+from taxii_server.catalog import Catalog, check_catalog, read_files
+from taxii_server.errors import ConfigError, NotFound, TaxiiServerError
+from taxii_server.service.hub import Hub
+from taxii_server.settings import Settings
+from taxii_server.storage import open_store
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of the command line."""
+
+    config: Path | None
+    flags: dict[str, Any]
+
+    def settings(self, **flags: Any) -> Settings:
+        """The settings, with flags of the command on top of those of the program."""
+        file = self.config or settings_module.default_file()
+        if self.config is None and not file.exists():
+            raise ConfigError(
+                [settings_problem(str(file), "no such file; name it with --config or TAXII_SERVER_CONFIG")]
+            )
+        return settings_module.load(file, flags={**self.flags, **flags})
+
+    @contextmanager
+    def hub(self, settings: Settings | None = None, *, apply: bool = False) -> Iterator[Hub]:
+        """The hub over the store of the settings.
+
+        With `apply`, or when the store never had a configuration, the files are checked and put in force first.
+        """
+        settings = settings or self.settings()
+        store = open_store(settings.store)
+        try:
+            store.prepare()
+            hub = Hub(settings, store)
+            if apply or store.catalog() is None:
+                with progress_bar("labelling records for the new policy") as advance:
+                    hub.apply(read_files(settings), "taxii-server", advance)
+            hub.book.sync()
+            yield hub
+        finally:
+            store.close()
+
+    def catalog(self, settings: Settings) -> Catalog:
+        """The configuration on disk, checked as a start would check it."""
+        return check_catalog(read_files(settings))
+
+
+def settings_problem(file: str, message: str) -> Any:
+    """A problem of a file as a whole."""
+    from taxii_server.errors import Problem
+
+    return Problem(file, "", message)
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None = None) -> Iterator[Any]:
+    """A callable that takes how many are done; a bar on a terminal, nothing elsewhere or when nothing happens."""
+    if not err.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = None
+
+        def advance(done: int) -> None:
+            nonlocal task
+            if task is None:
+                task = progress.add_task(what, total=total)
+            progress.update(task, completed=done)
+
+        yield advance
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors of ours end the command with a sentence on stderr, not with a traceback."""
+    try:
+        yield
+    except ConfigError as error:
+        for problem in error.problems:
+            err.print(f"[red]error[/red] {_plain(str(problem))}")
+        err.print(f"{len(error.problems)} problem(s); nothing was changed.")
+        sys.exit(2)
+    except NotFound as error:
+        err.print(f"[red]error[/red] {_plain(str(error)) or 'not found'}")
+        sys.exit(1)
+    except TaxiiServerError as error:
+        err.print(f"[red]error[/red] {_plain(str(error))}")
+        sys.exit(1)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+class Command(click.Command):
+    """A command whose errors are told."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with told():
+            return super().invoke(ctx)
+
+
+pass_session = click.make_pass_decorator(Session)

@@ -1,0 +1,121 @@
+"""import and export: data in and out without HTTP, under the same validation and policy."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from pathlib import Path
+
+import click
+import orjson
+
+from taxii_server.catalog import Collection
+from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
+from taxii_server.errors import Forbidden
+from taxii_server.model import Actor
+from taxii_server.service.hub import Hub
+from taxii_server.service.query import Filters, ReadRequest, VersionChoice
+
+_SHOWN_FAILURES = 20
+
+
+@click.command("import", cls=Command)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--into", "collection_name", required=True, metavar="COLLECTION", help="Name of the collection.")
+@click.option("--as", "partner", required=True, metavar="PARTNER", help="The partner who submits.")
+@pass_session
+def import_(session: Session, files: tuple[Path, ...], collection_name: str, partner: str) -> None:
+    """Store STIX bundles, envelopes, lists or single objects from FILES (.json or .json.gz).
+
+    The same checks and the same policy as a POST. What is already there is left alone, so that an import
+    may be run again. Exit status 1 when an object was refused.
+
+    \b
+    Example:
+      taxii-server import enterprise-attack.json.gz --into drop-bt --as bt
+    """
+    refused = 0
+    with session.hub() as hub:
+        collection = _collection(hub, collection_name)
+        if not hub.snapshot.catalog.rights(collection, partner).write:
+            raise Forbidden(f"{partner} may not write to {collection_name} (see writers in its file)")
+        for file in files:
+            refused += _import_file(hub, collection, partner, file)
+    sys.exit(1 if refused else 0)
+
+
+def _import_file(hub: Hub, collection: Collection, partner: str, file: Path) -> int:
+    raw = file.read_bytes()
+    body = _as_envelope(gzip.decompress(raw) if file.suffix == ".gz" else raw)
+    with progress_bar(file.name) as advance:
+        results = hub.writer.add(partner, collection, body, advance)
+    failures = [added for added in results if not added.ok]
+    present = sum(added.ok and added.message is not None for added in results)
+    out.print(
+        f"{file}: {len(results) - len(failures) - present} stored, {present} already present, {len(failures)} refused"
+    )
+    for added in failures[:_SHOWN_FAILURES]:
+        err.print(f"  {added.id}: {added.message}", markup=False)
+    if len(failures) > _SHOWN_FAILURES:
+        err.print(f"  ... and {len(failures) - _SHOWN_FAILURES} more")
+    return len(failures)
+
+
+def _as_envelope(body: bytes) -> bytes:
+    """A list or a single object in an envelope; everything else as it is."""
+    text = body.strip()
+    if text.startswith(b"["):
+        return b'{"objects":' + text + b"}"
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return body
+    if isinstance(value, dict) and "objects" not in value and "id" in value:
+        return b'{"objects":[' + text + b"]}"
+    return body
+
+
+@click.command(cls=Command)
+@click.argument("collection_name", metavar="COLLECTION")
+@click.option("--as", "partner", required=True, metavar="PARTNER", help="Whose view to export.")
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Default: standard output.")
+@click.option("--versions", type=click.Choice(["last", "all"]), default="last", show_default=True)
+@pass_session
+def export(session: Session, collection_name: str, partner: str, output: Path | None, versions: str) -> None:
+    """Write what PARTNER may read of COLLECTION as one STIX bundle.
+
+    \b
+    Example:
+      taxii-server export interpol --as interpol -o interpol.json
+    """
+    with session.hub() as hub:
+        collection = _collection(hub, collection_name)
+        if not hub.snapshot.catalog.rights(collection, partner).read:
+            raise Forbidden(f"{partner} may not read {collection_name} (see readers in its file)")
+        filters = Filters(versions=VersionChoice(every=True)) if versions == "all" else None
+        count = _export(hub, Actor(partner, "command line", "cli"), collection, filters, output)
+    err.print(f"[green]ok[/green] {count} objects")
+
+
+def _export(hub: Hub, actor: Actor, collection: Collection, filters: Filters | None, output: Path | None) -> int:
+    count = 0
+    token: str | None = None
+    with click.open_file(str(output) if output else "-", "wb") as stream, progress_bar("exporting") as advance:
+        stream.write(b'{"type":"bundle","id":"bundle--' + collection.id.encode() + b'","objects":[')
+        while True:
+            found = hub.read(actor, collection, ReadRequest("objects", filters=filters, next=token))
+            for record in found.records:
+                stream.write((b",\n" if count else b"\n") + record.content)
+                count += 1
+            advance(count)
+            token = found.next
+            if token is None:
+                stream.write(b"\n]}\n")
+                return count
+
+
+def _collection(hub: Hub, name: str) -> Collection:
+    known = hub.snapshot.catalog.collections
+    if name not in known:
+        raise click.BadParameter(f"unknown collection '{name}' (known: {', '.join(sorted(known))})")
+    return known[name]

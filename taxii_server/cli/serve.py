@@ -1,0 +1,60 @@
+"""serve: check everything, put it in force, then answer requests."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from taxii_server.catalog import read_files
+from taxii_server.cli.context import Command, Session, err, pass_session
+from taxii_server.errors import ConfigError, StorageError
+from taxii_server.logs import set_up_logs
+from taxii_server.server import Server
+from taxii_server.service.hub import Hub
+from taxii_server.settings import Settings, masked
+from taxii_server.storage import open_store
+
+_log = logging.getLogger(__name__)
+
+
+@click.command(cls=Command)
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on.")
+@click.option("--workers", type=int, help="Worker processes.")
+@pass_session
+def serve(session: Session, /, **flags: Any) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    A configuration that does not hold stops the start. SIGHUP reads it again; then a broken one leaves the
+    old one in force. Finishes running requests before it stops.
+
+    \b
+    Example:
+      taxii-server --store mongodb://db1,db2,db3/taxii?replicaSet=rs0 serve --port 6100
+    """
+    settings = session.settings(**flags)
+    set_up_logs(settings.log_format, settings.log_level)
+    with session.hub(settings, apply=True) as hub:
+        partners = len(hub.snapshot.catalog.policy.audiences)
+        collections = len(hub.snapshot.catalog.collections)
+    err.print(
+        f"taxii-server: {partners} partners, {collections} collections; store {masked(settings.store)}\n"
+        f"taxii-server: discovery at http://{settings.host}:{settings.port}/taxii2/"
+    )
+    Server(settings, lambda: apply_again(settings)).run()
+
+
+def apply_again(settings: Settings) -> None:
+    """Put the files on disk in force; when they do not hold, say why and leave the old configuration in force."""
+    try:
+        store = open_store(settings.store)
+        try:
+            applied = Hub(settings, store).apply(read_files(settings), "SIGHUP")
+        finally:
+            store.close()
+    except (ConfigError, StorageError) as error:
+        _log.error("the old configuration stays in force; the new one does not hold:\n%s", error)
+    else:
+        _log.info("configuration %s is in force (epoch %d)", applied.digest[:12], applied.epoch)
