@@ -8,6 +8,7 @@ SQLite and argon2 are C code that would stop every greenlet of a worker; the REA
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +67,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "worker_class": TaxiiWorker,
             "proc_name": "taxii-server",
             "timeout": 120,
-            "graceful_timeout": settings.shutdown_grace_s,
+            "graceful_timeout": math.ceil(settings.shutdown_grace_s),
             "keepalive": 15,
             "limit_request_line": 8190,
             "limit_request_fields": 64,
