@@ -21,8 +21,9 @@ from taxii_server.settings.table import RESERVED, ROWS, ApiRoot, Settings, is_mo
 PREFIX = "TAXII_SERVER_"
 #: Names the server.toml itself; see `default_file`.
 FILE_VARIABLE = "TAXII_SERVER_CONFIG"
-#: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
-_SERVICE_LINK = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
+#: What is no setting: what the tests of this project read, and what Kubernetes puts into the environment of every
+#: container beside a service called "taxii-server".
+_NOT_OURS = re.compile(r"TEST_\w+|SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
 _PATHS = ("store", "collections_dir")
 
 
@@ -81,7 +82,7 @@ class _Gathered:
     def take_environment(self, environment: Mapping[str, str]) -> None:
         for variable, value in sorted(environment.items()):
             name = variable.removeprefix(PREFIX)
-            if name == variable or variable == FILE_VARIABLE or _SERVICE_LINK.fullmatch(name):
+            if name == variable or variable == FILE_VARIABLE or _NOT_OURS.fullmatch(name):
                 continue
             if name == "PORT" and "://" in value:
                 continue  # Kubernetes again: TAXII_SERVER_PORT=tcp://10.0.0.7:6100
