@@ -311,7 +311,8 @@ def example_of(table: type, **values: object) -> str:
             group = each.group
             parts.append(f"\n# ---- {group}\n")
         value = values.get(name, "" if each.default is None else each.default)
-        mark = "" if each.active or name in values else "# "
+        is_set = name in values or each.required or (each.active and each.default is not None)
+        mark = "" if is_set else "# "
         parts.append(f"\n{wrapped(each.help)}{mark}{name} = {toml_value(value)}\n")
     return "".join(parts)
 

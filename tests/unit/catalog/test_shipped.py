@@ -118,12 +118,10 @@ def test_the_template_mentions_every_key_of_a_collection() -> None:
 
 
 def test_a_filled_in_template_is_a_collection(catalog: Catalog) -> None:
-    text = collection_text(
-        id="55555555-5555-4555-8555-555555555555", api_root="hub", title="New", owner="bka", readers=["bka"]
-    )
+    text = collection_text(id="55555555-5555-4555-8555-555555555555", api_root="hub", title="New", readers=["bka"])
     files = {**read_files(load(ROOT / "config/server.toml", {})), "collections/new.toml": text}
     found = parse_catalog(files).collections["new"]
-    assert (found.title, found.owner, found.readers, found.accepts) == ("New", "bka", ("bka",), ("2.1",))
+    assert (found.title, found.owner, found.readers, found.accepts) == ("New", None, ("bka",), ("2.1",))
 
 
 def test_the_readme_holds_the_tables_of_collection_keys() -> None:
