@@ -75,8 +75,8 @@ class Database:
     def create(self) -> None:
         """Make the file when there is none, readable by its owner only, and switch it to write-ahead logging."""
         try:
-            folder = Path(self.path).parent
-            if folder.parent.exists():  # one missing folder is a new installation, two are a misspelt path
+            folder = self.path.parent
+            if folder.parent.exists():  # One missing folder is a new installation, two are a misspelt path
                 folder.mkdir(mode=0o700, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         except OSError as error:

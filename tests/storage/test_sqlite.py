@@ -156,10 +156,16 @@ class TestFile:
         with closing(SQLiteStore(tmp_path / "here.db")) as store:
             assert store.secret() == secret
 
-    def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
-        store = SQLiteStore(tmp_path / "missing" / "hub.db")
-        with pytest.raises(StorageUnavailable, match=r"missing/hub\.db: No such file"):
+    def test_one_missing_folder_is_made_for_its_owner_only(self, tmp_path: Path) -> None:
+        with closing(SQLiteStore(tmp_path / "new" / "hub.db")) as store:
             store.prepare()
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+    def test_two_missing_folders_are_a_misspelt_path_and_named(self, tmp_path: Path) -> None:
+        store = SQLiteStore(tmp_path / "not" / "here" / "hub.db")
+        with pytest.raises(StorageUnavailable, match=r"not/here/hub\.db: No such file"):
+            store.prepare()
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_database_that_is_not_prepared_is_not_made_by_reading(self, path: Path, open_sqlite: Opener) -> None:
         store = open_sqlite(prepare=False)
