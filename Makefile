@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed-demo
 INSTALLED_TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint clean
+.PHONY: help demo demo-mongodb test check lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ $(INSTALLED_TEST): $(BIN)/python setup.cfg pyproject.toml
 
 demo: $(INSTALLED) ## Run the hub with demo data on the embedded store (ONCE=1 ends after the table, STORE=mongodb://... uses MongoDB)
 	@$(BIN)/taxii-server demo $(if $(ONCE),--once) $(if $(STORE),--store '$(STORE)')
+
+demo-mongodb: $(INSTALLED_TEST) ## The same on a MongoDB replica set that is started for it
+	@$(BIN)/python -m tests.mongo $(BIN)/taxii-server demo $(if $(ONCE),--once) --store {}
 
 test: $(INSTALLED_TEST) ## Set up and run every test, MongoDB included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

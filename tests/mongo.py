@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -137,3 +138,17 @@ def _is_primary(client: MongoClient[dict[str, object]]) -> bool:
         return bool(client.admin.command("hello").get("isWritablePrimary"))
     except PyMongoError:
         return False
+
+
+def main(command: list[str]) -> int:
+    """Run a command while a MongoDB runs; `{}` in it stands for the URL of a new database. Its exit status."""
+    with mongo_server() as uri:
+        url = with_database(uri, "taxii_demo")
+        try:
+            return subprocess.run([part.replace("{}", url) for part in command]).returncode
+        except KeyboardInterrupt:
+            return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
