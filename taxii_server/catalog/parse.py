@@ -76,8 +76,14 @@ def require_enforceable(catalog: Catalog) -> None:
 
     Raises ConfigError.
     """
-    if catalog.policy.unsupported:
-        raise ConfigError(catalog.policy.unsupported)
+    problems = list(catalog.policy.unsupported)
+    problems += [
+        Problem(f"{COLLECTIONS}{each.name}.toml", "retention_days", "removing old objects is not supported yet; set 0")
+        for each in catalog.collections.values()
+        if each.retention_days
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def check_settings(settings: Settings, catalog: Catalog) -> list[Problem]:

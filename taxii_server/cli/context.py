@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taxii_server import settings as settings_module
-from taxii_server.catalog import Catalog, check_catalog, read_files
+from taxii_server.catalog import Catalog, check_catalog, check_settings, read_files
 from taxii_server.errors import ConfigError, NotFound, TaxiiServerError
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings
@@ -55,6 +55,7 @@ class Session:
             store.prepare()
             hub = Hub(settings, store)
             if apply or store.catalog() is None:
+                self.catalog(settings)
                 with progress_bar("labelling records for the new policy") as advance:
                     hub.apply(read_files(settings), "taxii-server", advance)
             hub.book.sync()
@@ -64,7 +65,11 @@ class Session:
 
     def catalog(self, settings: Settings) -> Catalog:
         """The configuration on disk, checked as a start would check it."""
-        return check_catalog(read_files(settings))
+        catalog = check_catalog(read_files(settings))
+        problems = check_settings(settings, catalog)
+        if problems:
+            raise ConfigError(problems)
+        return catalog
 
 
 def settings_problem(file: str, message: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,21 +32,12 @@ def _is_public_url(value: str) -> bool:
     return not value or (parts.scheme == "https" and bool(parts.netloc) and not parts.query and not parts.fragment)
 
 
-def _is_network(value: str) -> bool:
-    try:
-        ipaddress.ip_network(value)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_below(value: str) -> bool:
     """A file below the folder of server.toml: its name is the same wherever that folder stands."""
     return bool(value) and not value.startswith("/") and ".." not in value.split("/") and value.endswith(".toml")
 
 
 PUBLIC_URL = matching("https URL or empty", _is_public_url, "an https URL without a query (or empty)")
-NETWORKS = texts(matching("network", _is_network, "an IP address or network such as 10.0.0.0/8"), "list of networks")
 FILES = texts(
     matching("file", _is_below, "the name of a .toml file in the folder of server.toml"), "list of file names", False
 )
@@ -127,12 +117,6 @@ class Settings:
         whole(1, 256), 2, "Processes. SQLite and MongoDB both serve several; about one for each core.", group="HTTP"
     )
     threads: int = row(whole(1, 256), 8, "Requests that each worker answers at the same time.", group="HTTP")
-    trusted_proxies: tuple[str, ...] = row(
-        NETWORKS,
-        (),
-        "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Empty: nobody's.",
-        group="HTTP",
-    )
     shutdown_grace_s: float = row(
         seconds(0), 25.0, "How long requests in flight may go on after the order to stop.", group="HTTP"
     )

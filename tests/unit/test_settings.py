@@ -66,12 +66,12 @@ def test_the_environment_speaks_every_type(server_toml: Path) -> None:
             "TAXII_SERVER_TITLE": "A hub",
             "TAXII_SERVER_AUTH_BASIC": "no",
             "TAXII_SERVER_REFRESH_S": "1.5",
-            "TAXII_SERVER_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+            "TAXII_SERVER_CONFIG_FILES": "partners.toml, rules.toml",
             "TAXII_SERVER_TRAILING_SLASH": "serve",
         },
     )
     assert (settings.title, settings.auth_basic, settings.refresh_s) == ("A hub", False, 1.5)
-    assert (settings.trusted_proxies, settings.trailing_slash) == (("10.0.0.0/8", "::1"), "serve")
+    assert (settings.config_files, settings.trailing_slash) == (("partners.toml", "rules.toml"), "serve")
 
 
 def test_the_environment_reaches_into_api_roots(server_toml: Path) -> None:
@@ -140,7 +140,6 @@ def test_every_problem_is_reported_at_once(server_toml: Path) -> None:
         ({"TAXII_SERVER_PORT": "many"}, "environment: TAXII_SERVER_PORT: expected a whole number from 1 to 65535"),
         ({"TAXII_SERVER_REFRESH_S": "nan"}, "expected a number of seconds"),
         ({"TAXII_SERVER_API_ROOTS__HUB__TITEL": "x"}, "unknown variable 'TAXII_SERVER_API_ROOTS__HUB__TITEL'"),
-        ({"TAXII_SERVER_TRUSTED_PROXIES": "proxy"}, '"proxy" is not an IP address or network'),
     ],
 )
 def test_a_wrong_variable_is_named(server_toml: Path, environment: Mapping[str, str], expected: str) -> None:
