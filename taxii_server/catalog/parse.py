@@ -65,25 +65,31 @@ def check_catalog(files: Mapping[str, str]) -> Catalog:
     Raises ConfigError with everything that is wrong.
     """
     catalog = parse_catalog(files)
-    problems = [*catalog.policy.unsupported, *rules.check(catalog.policy)]
+    problems = [*_not_enforced(catalog), *rules.check(catalog.policy)]
     if problems:
         raise ConfigError(problems)
     return catalog
 
 
 def require_enforceable(catalog: Catalog) -> None:
-    """Refuse a policy with a rule that this release does not enforce: it must not look as if it were.
-
-    Raises ConfigError.
-    """
-    problems = list(catalog.policy.unsupported)
-    problems += [
-        Problem(f"{COLLECTIONS}{each.name}.toml", "retention_days", "removing old objects is not supported yet; set 0")
-        for each in catalog.collections.values()
-        if each.retention_days
-    ]
+    """Raise ConfigError for what this release does not carry out."""
+    problems = _not_enforced(catalog)
     if problems:
         raise ConfigError(problems)
+
+
+def _not_enforced(catalog: Catalog) -> list[Problem]:
+    """What is declared and not carried out by this release: it must not look as if it were."""
+    return [
+        *catalog.policy.unsupported,
+        *(
+            Problem(
+                f"{COLLECTIONS}{each.name}.toml", "retention_days", "removing old objects is not supported yet; set 0"
+            )
+            for each in catalog.collections.values()
+            if each.retention_days
+        ),
+    ]
 
 
 def check_settings(settings: Settings, catalog: Catalog) -> list[Problem]:
