@@ -20,7 +20,7 @@ def mongo_uri() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def mongo_client(mongo_uri: str) -> Iterator[MongoClient[dict[str, object]]]:
-    """A client to look behind a store; see to it that a store's own commands are counted elsewhere."""
+    """A client of its own, to look behind a store and to drop databases."""
     with MongoClient[dict[str, object]](mongo_uri) as client:
         yield client
 

@@ -2,25 +2,83 @@
 
 from __future__ import annotations
 
-import pytest
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
 
-from taxii_server.storage.base import Store
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from taxii_server.errors import ConfigError, SchemaTooNew, StorageError, StorageUnavailable
+from taxii_server.model import PageQuery, Record
+from taxii_server.storage import mongo_connection, mongo_schema
+from taxii_server.storage.base import Plan, Store
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_connection import Connection
 from taxii_server.times import now_position
+from tests.mongo import running_mongod
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.samples import (
+    Background,
+    Follower,
+    Pause,
+    at_once,
+    draft,
+    insert,
+    insert_each,
+    new_labels,
+    object_id,
+    positions,
+    query,
+    read,
+)
+
+Client = MongoClient[dict[str, Any]]
 
 NOBODY_LISTENS = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50"
+ROOT = Path(__file__).parents[2]
+PROCESS_S = 120
+
+
+class Commands(CommandListener):
+    """The names of the commands that went over the wire."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.names.append(event.command_name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+    def during(self, call: Callable[[], object]) -> list[str]:
+        self.names.clear()
+        call()
+        return list(self.names)
 
 
 @pytest.fixture
-def store_factory(mongo_database_url: str) -> Iterator[StoreFactory]:
+def commands() -> Commands:
+    return Commands()
+
+
+@pytest.fixture
+def store_factory(mongo_database_url: str, commands: Commands) -> Iterator[StoreFactory]:
     """Opens prepared stores on the database of the test."""
     opened: list[MongoStore] = []
 
     def open_store(now: Callable[[], int] = now_position) -> Store:
-        store = MongoStore(mongo_database_url, now=now)
+        store = MongoStore(mongo_database_url, now=now, event_listeners=[commands])
         opened.append(store)
         store.prepare()
         return store
@@ -30,7 +88,17 @@ def store_factory(mongo_database_url: str) -> Iterator[StoreFactory]:
         store.close()
 
 
-class TestMongo(StoreContract):
+@pytest.fixture
+def store(store_factory: StoreFactory) -> Store:
+    return store_factory()
+
+
+@pytest.fixture
+def label(store: Store) -> int:
+    return new_labels(store, 1)[0]
+
+
+class TestContract(StoreContract):
     @pytest.fixture
     def store_factory(self, store_factory: StoreFactory) -> StoreFactory:
         return store_factory
@@ -43,3 +111,426 @@ class TestMongo(StoreContract):
             store._connection = Connection(NOBODY_LISTENS, timeout_s=5, write_timeout_s=5, event_listeners=())
 
         return break_it
+
+
+# ---- commands
+
+
+def test_a_page_of_a_thousand_records_is_one_find(store: Store, label: int, commands: Commands) -> None:
+    insert(store, label, *(draft(content=b"x" * 1_000) for _ in range(1_001)))
+    many = tuple(range(label, label + 300))
+    for asked in (
+        query(label, limit=1_000),
+        query(*many, limit=1_000),
+        query(label, limit=1_001, types=("indicator",)),
+        query(label, limit=5_000, content=False),
+        query(),
+    ):
+        assert commands.during(partial(store.page, asked)) == ["find"]
+
+
+def test_a_lookup_of_thousands_is_one_find(store: Store, label: int, commands: Commands) -> None:
+    ids = [object_id(n) for n in range(3_000)]
+    insert(store, label, *(draft(id_) for id_ in ids))
+    assert commands.during(lambda: store.lookup(ids)) == ["find"]
+
+
+def test_the_state_is_one_find(store: Store, commands: Commands) -> None:
+    assert commands.during(store.state) == ["find"]
+
+
+def test_asking_for_known_log_entries_is_one_find(store: Store, label: int, commands: Commands) -> None:
+    assert commands.during(lambda: new_labels(store, 1)) == ["find"]
+
+
+def test_a_write_is_five_commands_whatever_its_size(store: Store, label: int, commands: Commands) -> None:
+    wanted = ["findAndModify", "find", "insert", "update", "commitTransaction"]
+    for size in (1, 1_000):
+        drafts = [draft() for _ in range(size)]
+        assert commands.during(partial(insert, store, label, *drafts)) == wanted
+
+
+# ---- plans
+
+
+def explained(client: Client, url: str, asked: PageQuery) -> tuple[set[str], dict[str, int]]:
+    """The stages of the plan that won, and what executing it took."""
+    condition, hint = mongo_schema.page_filter(asked)
+    database = client[url.rpartition("/")[2].partition("?")[0]]
+    find = {"find": "records", "filter": condition, "sort": {"_id": 1}, "limit": asked.limit + 1, "hint": hint}
+    answer = database.command({"explain": find, "verbosity": "executionStats"})
+    stages: set[str] = set()
+
+    def walk(stage: Mapping[str, Any]) -> None:
+        stages.add(stage["stage"])
+        for inner in [*stage.get("inputStages", ()), *filter(None, [stage.get("inputStage")])]:
+            walk(inner)
+
+    walk(answer["executionStats"]["executionStages"])
+    return stages, {
+        name: answer["executionStats"][name] for name in ("nReturned", "totalDocsExamined", "totalKeysExamined")
+    }
+
+
+@pytest.fixture
+def mixed(store: Store) -> Sequence[Record]:
+    """600 labels; of 3,000 records most are hidden: label 600. The others are spread over the first 599."""
+    labels = new_labels(store, 600)
+    types = ("indicator", "malware", "tool")
+    drafts = [draft(object_id(n, types[n % 3])) for n in range(3_000)]
+    insert_each(store, [(one, labels[n % 599] if n % 5 == 0 else labels[599]) for n, one in enumerate(drafts)])
+    return store.page(query(*labels)).records
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "one label": {"labels": 1},
+    "199 labels": {"labels": 199},
+    "199 labels, in the middle": {"labels": 199, "middle": True},
+    "200 labels": {"labels": 200},
+    "599 labels": {"labels": 599},
+    "599 labels, in the middle": {"labels": 599, "middle": True},
+    "99 labels, two types": {"labels": 99, "types": ("malware", "tool")},
+    "100 labels, two types": {"labels": 100, "types": ("malware", "tool")},
+    "599 labels, one type": {"labels": 599, "types": ("tool",)},
+    "three ids": {"labels": 599, "ids": tuple(object_id(n, "indicator") for n in (0, 3, 15))},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_hidden_document_is_fetched_and_nothing_is_sorted(
+    shape: str, store: Store, mixed: Sequence[Record], mongo_client: Client, mongo_database_url: str
+) -> None:
+    wanted = dict(SHAPES[shape])
+    after = mixed[len(mixed) // 2].position if wanted.pop("middle", False) else 0
+    asked = query(*range(1, wanted.pop("labels") + 1), after=after, limit=100, **wanted)
+    found = store.page(asked).records
+    assert found
+    stages, cost = explained(mongo_client, mongo_database_url, asked)
+    assert cost["nReturned"] == cost["totalDocsExamined"] == len(found) + 1, "the marker is the one more"
+    assert "SORT" not in stages
+
+
+@pytest.mark.parametrize("types", [None, ("indicator", "malware")])
+def test_hidden_records_cost_nothing_with_few_labels(
+    types: tuple[str, ...] | None, store: Store, mixed: Sequence[Record], mongo_client: Client, mongo_database_url: str
+) -> None:
+    asked = query(*range(1, 51), limit=20, types=types)
+    before = explained(mongo_client, mongo_database_url, asked)
+    insert(store, 600, *(draft() for _ in range(2_000)))
+    assert explained(mongo_client, mongo_database_url, asked) == before
+    assert before[1]["totalKeysExamined"] <= 20 + 1 + 50 * len(types or "1")
+
+
+# ---- preparing
+
+
+def test_a_database_of_a_newer_release_is_refused(store: Store, mongo_client: Client, mongo_database_url: str) -> None:
+    database = mongo_client.get_database(mongo_database_url.rpartition("/")[2].partition("?")[0])
+    assert database["meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": mongo_schema.SCHEMA_VERSION}
+    database["meta"].update_one({"_id": "schema"}, {"$inc": {"version": 1}})
+    with pytest.raises(SchemaTooNew, match="start the newer release"):
+        store.prepare()
+
+
+def test_an_older_database_is_migrated_step_by_step(
+    store: Store, label: int, monkeypatch: pytest.MonkeyPatch, mongo_client: Client
+) -> None:
+    steps: list[str] = []
+    newest = mongo_schema.SCHEMA_VERSION + 2
+    later = {newest - 2: lambda _: steps.append("one"), newest - 1: lambda _: steps.append("two")}
+    monkeypatch.setattr(mongo_schema, "MIGRATIONS", {**mongo_schema.MIGRATIONS, **later})
+    monkeypatch.setattr(mongo_schema, "SCHEMA_VERSION", newest)
+    store.prepare()
+    store.prepare()
+    assert steps == ["one", "two"]
+    assert store.state().log_length == 1
+
+
+def test_stores_may_prepare_at_the_same_time(mongo_database_url: str) -> None:
+    stores = [MongoStore(mongo_database_url) for _ in range(4)]
+    at_once(*(store.prepare for store in stores))
+    assert len({store.secret() for store in stores}) == 1
+    (label,) = new_labels(stores[0])
+    insert(stores[1], label, draft())
+    assert len(read(stores[2], query(label))) == 1
+    for store in stores:
+        store.close()
+
+
+def test_a_database_that_was_not_prepared_says_so(mongo_database_url: str) -> None:
+    store = MongoStore(mongo_database_url)
+    for call in (store.state, store.secret, lambda: store.page(query(1)), lambda: insert(store, 1, draft())):
+        with pytest.raises(StorageError, match="not prepared"):
+            call()
+    store.close()
+
+
+@pytest.mark.parametrize("options", ["", "&directConnection=true", "&replicaSet=hub"])
+def test_a_standalone_server_is_refused_with_the_remedy(standalone: str, options: str) -> None:
+    store = MongoStore(f"mongodb://{standalone}/?serverSelectionTimeoutMS=500{options}")
+    with pytest.raises(StorageUnavailable, match=r"rs\.initiate\(\)"):
+        store.prepare()
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def standalone() -> Iterator[str]:
+    with running_mongod(replica_set=None) as address:
+        yield address
+
+
+@pytest.mark.parametrize("options", ["", "&directConnection=true"])
+def test_a_replica_set_that_was_not_initiated_is_refused_with_the_remedy(options: str) -> None:
+    with running_mongod(initiate=False) as address:
+        store = MongoStore(f"mongodb://{address}/?serverSelectionTimeoutMS=500{options}")
+        with pytest.raises(StorageUnavailable, match=r"rs\.initiate\(\)"):
+            store.prepare()
+        store.close()
+
+
+# ---- the URL
+
+
+def test_a_url_without_a_database_means_taxii_server() -> None:
+    connection = Connection(NOBODY_LISTENS, timeout_s=1, write_timeout_s=1, event_listeners=())
+    assert connection.database().name == "taxii_server"
+    connection.close()
+
+
+@pytest.mark.parametrize("url", ["mongodb://hub:s3cr/et@host/", "mongodb://hub:s3cret@host:port/", "s3cret", ""])
+def test_a_bad_url_is_an_error_without_the_password(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        MongoStore(url)
+    assert "s3cr" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_the_errors_name_the_host_and_not_the_password() -> None:
+    store = MongoStore("mongodb://hub:s3cret@127.0.0.1:1/x?serverSelectionTimeoutMS=50")
+    with pytest.raises(StorageUnavailable, match=r"127\.0\.0\.1:1 does not answer") as caught:
+        store.state()
+    assert "s3cret" not in str(caught.value)
+    store.close()
+
+
+# ---- failures
+
+
+class Failing(Protocol):
+    def __call__(self, times: int, *commands: str, **how: object) -> AbstractContextManager[None]: ...
+
+
+@pytest.fixture
+def failing(mongo_client: Client, mongo_database_url: str) -> Failing:
+    """The next commands of these names fail for the stores of the test (needs a server with enableTestCommands)."""
+    connection = Connection(mongo_database_url, timeout_s=1, write_timeout_s=1, event_listeners=())
+
+    @contextmanager
+    def fail(times: int, *commands: str, **how: object) -> Iterator[None]:
+        data = {"failCommands": commands, "appName": connection.app_name, **how}
+        mongo_client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
+        try:
+            yield
+        finally:
+            mongo_client.admin.command("configureFailPoint", "failCommand", mode="off")
+
+    return fail
+
+
+@pytest.mark.parametrize("code", [239, 246], ids=["SnapshotTooOld", "SnapshotUnavailable"])
+def test_a_snapshot_that_is_gone_is_taken_again(store: Store, label: int, code: int, failing: Failing) -> None:
+    one = draft()
+    given = insert(store, label, one)
+    with failing(2, "find", errorCode=code):
+        assert read(store, query(label)) == given
+    with failing(2, "find", errorCode=code):
+        assert set(store.lookup([one.id])) == {one.id}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"closeConnection": True}, {"errorCode": 112, "errorLabels": ["TransientTransactionError"]}],
+    ids=["connection lost", "write conflict"],
+)
+@pytest.mark.parametrize("command", ["findAndModify", "find", "insert", "update", "commitTransaction"])
+def test_a_write_that_fails_on_its_way_happens_once(
+    command: str, how: dict[str, Any], store: Store, label: int, failing: Failing
+) -> None:
+    one = draft()
+    calls: list[int] = []
+
+    def planner(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
+        calls.append(len(present))
+        return Plan(inserts=[(one, label)])
+
+    with failing(1, command, **how):
+        given = store.write([one.id], planner)
+    assert set(calls) == {0}
+    assert positions(store.lookup([one.id])[one.id]) == given
+    assert read(store, query(label)) == given
+
+
+def test_a_commit_of_unknown_outcome_is_asked_for_again(store: Store, label: int, failing: Failing) -> None:
+    concern = {"code": 64, "errmsg": "waiting for replication timed out", "errInfo": {"wtimeout": True}}
+    with failing(3, "commitTransaction", writeConcernError=concern):  # it commits, and says it is not sure
+        given = insert(store, label, draft())
+    assert read(store, query(label)) == given
+
+
+def test_a_write_that_cannot_commit_ends_in_our_error(mongo_database_url: str, failing: Failing) -> None:
+    store = MongoStore(mongo_database_url, write_timeout_s=1.0)
+    store.prepare()
+    (label,) = new_labels(store)
+    with (
+        failing(1_000_000, "insert", errorCode=112, errorLabels=["TransientTransactionError"]),
+        pytest.raises(StorageUnavailable),
+    ):
+        insert(store, label, draft())
+    assert len(insert(store, label, draft())) == 1, "nothing of the failed write is in the way"
+    store.close()
+
+
+def test_a_writer_that_gets_no_turn_ends_in_our_error(store: Store, label: int, mongo_database_url: str) -> None:
+    """Within one process and between processes; the one that has the turn is not disturbed."""
+    others = [MongoStore(mongo_database_url, write_timeout_s=0.5) for _ in range(2)]
+    reached, released = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        assert released.wait(60)
+
+    store.before_commit = others[0].before_commit = hold
+    first = Background(lambda: insert(store, label, draft()))
+    assert reached.wait(30)
+    with pytest.raises(StorageUnavailable):
+        insert(others[1], label, draft())
+    released.set()
+    assert read(others[0], query(label)) == first.result()
+    for other in others:
+        other.close()
+
+
+def test_a_document_that_is_too_large_is_our_error(store: Store, label: int) -> None:
+    with pytest.raises(StorageError):
+        insert(store, label, draft(content=b"x" * (17 * 1024 * 1024)))
+    assert read(store, query(label)) == ()
+    assert len(insert(store, label, draft())) == 1
+
+
+def test_a_request_that_the_server_refuses_is_our_error(store: Store, failing: Failing) -> None:
+    with failing(1, "find", errorCode=13), pytest.raises(StorageError) as caught:  # Unauthorized
+        store.page(query(1))
+    assert isinstance(caught.value.__cause__, OperationFailure)
+    assert not isinstance(caught.value, StorageUnavailable)
+
+
+def test_a_server_that_goes_away_is_our_error_within_the_time_limit() -> None:
+    with running_mongod() as address:
+        url = f"mongodb://{address}/hub?replicaSet=tests&serverSelectionTimeoutMS=300"
+        store = MongoStore(url, timeout_s=1.0, write_timeout_s=1.0)
+        store.prepare()
+        (label,) = new_labels(store)
+        insert(store, label, draft())
+    for call in (lambda: store.page(query(label)), lambda: insert(store, label, draft()), store.state):
+        with pytest.raises(StorageUnavailable):
+            call()
+    store.close()
+
+
+# ---- several processes
+
+
+def test_two_processes_write_and_a_follower_misses_nothing(store: Store, mongo_database_url: str) -> None:
+    follower = Follower(store, limit=5)
+    done = threading.Event()
+    reader = Background(lambda: follower.follow(done))
+    command = [sys.executable, "-m", "tests.storage.mongo_writer", mongo_database_url]
+    writers = [
+        subprocess.Popen([*command, name, "40"], cwd=ROOT, stdout=subprocess.PIPE) for name in ("north", "south")
+    ]
+    given = [json.loads(writer.communicate(timeout=PROCESS_S)[0]) for writer in writers]
+    done.set()
+    seen = positions(reader.result())
+    assert all(writer.returncode == 0 for writer in writers)
+    assert seen == tuple(sorted([*given[0], *given[1]]))
+    assert len(seen) == 2 * sum(1 + n % 4 for n in range(40))
+    assert given[0][0] < given[1][-1], "they wrote at the same time"
+    assert given[1][0] < given[0][-1], "they wrote at the same time"
+
+
+KILLED = """
+import sys, time
+from taxii_server.storage.mongo import MongoStore
+from tests.storage.samples import draft, insert
+store = MongoStore(sys.argv[1])
+store.before_commit = lambda: (print("inside", flush=True), time.sleep(600))
+insert(store, int(sys.argv[2]), draft())
+"""
+
+
+def test_a_process_that_is_killed_while_it_writes_does_not_stop_the_others(
+    store: Store, label: int, mongo_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo_connection, "ABANDONED_S", 0.5)
+    command = [sys.executable, "-c", KILLED, mongo_database_url, str(label)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"inside\n"
+        writer.kill()
+    # The server itself would give the transaction up after 60 s; a write takes half of that at most.
+    given = insert(store, label, draft())
+    assert read(store, query(label)) == given
+
+
+def test_a_writer_whose_transaction_was_ended_by_another_starts_again(
+    store: Store, label: int, store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo_connection, "ABANDONED_S", 0.5)
+    other = store_factory()
+    store.before_commit = pause = Pause()
+    slow = Background(lambda: insert(store, label, draft()))
+    assert pause.reached.wait(30)
+    given = insert(other, label, draft())
+    pause.released.set()
+    later = slow.result()
+    assert read(other, query(label)) == (*given, *later)
+
+
+FORK = """
+import os, sys
+from taxii_server.storage.mongo import MongoStore
+from tests.storage.samples import draft, insert, new_labels, query, read
+store = MongoStore(sys.argv[1])
+store.prepare()
+(label,) = new_labels(store)
+insert(store, label, draft())
+children = []
+for _ in range(3):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            insert(store, label, draft())
+            assert len(read(store, query(label))) >= 2
+            store.close()
+            os._exit(0)
+        except BaseException:
+            import traceback; traceback.print_exc()
+            os._exit(1)
+    children.append(pid)
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
+assert len(read(store, query(label))) == 4
+store.close()
+"""
+
+
+def test_a_store_that_was_used_before_a_fork_works_in_every_child(mongo_database_url: str) -> None:
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", FORK, mongo_database_url]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PROCESS_S, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_nothing_is_connected_before_the_first_use() -> None:
+    before = threading.active_count()
+    store = MongoStore("mongodb://127.0.0.1:1/")
+    assert threading.active_count() == before
+    store.close()
