@@ -32,7 +32,7 @@ def check(session: Session, show: bool) -> None:
         out.print(table)
     catalog = session.catalog(settings)
     for warning in catalog.warnings:
-        out.print(f"[yellow]warning[/yellow] {str(warning)}", markup=True)
+        out.print(f"[yellow]warning[/yellow] {warning!s}", markup=True)
     policy = catalog.policy
     out.print(
         f"[green]ok[/green] {len(catalog.api_roots)} API root(s), {len(catalog.collections)} collections, "

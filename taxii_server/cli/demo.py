@@ -102,14 +102,18 @@ def _print_table(hub: Hub, polled: dict[str, dict[str, int]]) -> bool:
             table.add_row(partner, names[collection_id], str(count), str(counted.hidden), top)
             if counted.visible != count:
                 agreed = False
-                err.print(f"[red]error[/red] {partner} got {count} objects of {names[collection_id]}, not {counted.visible}")
+                err.print(
+                    f"[red]error[/red] {partner} got {count} objects of {names[collection_id]}, not {counted.visible}"
+                )
     out.print(table)
     return agreed
 
 
 def _leave_running(hub: Hub, url: str, login: Login, server: subprocess.Popen[bytes]) -> None:
     collection = hub.snapshot.catalog.collections[_GUEST]
-    out.print(f"\nThe server runs at [bold]{url}/taxii2/[/bold]. Poll as {login.partner} (pip install taxii2-client):\n")
+    out.print(
+        f"\nThe server runs at [bold]{url}/taxii2/[/bold]. Poll as {login.partner} (pip install taxii2-client):\n"
+    )
     click.echo(
         f"""from taxii2client.v21 import Collection, as_pages
 
@@ -177,7 +181,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], settings: Settings, log: 
             log.seek(0)
             raise TaxiiServerError(f"the server ended at once:\n{log.read().decode(errors='replace')}")
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own loopback address
+            with urllib.request.urlopen(url, timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

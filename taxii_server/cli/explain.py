@@ -6,7 +6,8 @@ import click
 
 from taxii_server.cli.context import Command, Session, out, pass_session
 from taxii_server.errors import NotFound
-from taxii_server.service.explaining import VersionExplained, explain as explain_object
+from taxii_server.service.explaining import VersionExplained
+from taxii_server.service.explaining import explain as explain_object
 
 _MARKS = {"passed": "[green]+[/green]", "failed": "[red]-[/red]", "neutral": "[dim]·[/dim]"}
 

@@ -18,6 +18,25 @@ from taxii_server.storage.base import Store
 from taxii_server.times import format_position
 
 
+#: A decision's reason in a few words, for tables; the policy's own text has the details.
+_PHRASES = {
+    "suspended": "partner is suspended",
+    "unmarked": "has no TLP level",
+    "unknown-marking": "a marking nobody understands",
+    "tlp": "above its clearance",
+    "tlp-red-not-named": "TLP:RED that does not name it",
+    "rel-to": "not releasable to it",
+    "not-rel-to": "not releasable to it",
+    "orcon": "originator has not released it",
+    "forbid": "forbidden",
+    "select": "not relevant",
+    "no-permit": "no rule permits it",
+    "granular": "a part of it is not for it",
+    "newer-version-hidden": "its newest version is hidden",
+    "marking-not-carried": "marks nothing that it reads",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class VersionExplained:
     """One stored version: what the policy says, whether it is reachable, what hides it, and the outcome."""
@@ -101,7 +120,8 @@ def _reason(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> str:
     decision = _decision(hub, snapshot, audience, record)
     if decision.verdict == "read":
         return "refers to something hidden"
-    return f"{decision.reason}: {decision.rule}" if decision.rule else decision.reason
+    phrase = _PHRASES.get(decision.reason, decision.reason)
+    return f"{phrase}: {decision.rule}" if decision.rule else phrase
 
 
 def _decision(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> Decision:
