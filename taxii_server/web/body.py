@@ -15,6 +15,10 @@ class UnsupportedEncoding(BadContent):
     """A Content-Encoding other than gzip."""
 
 
+class IncompleteBody(Exception):  # noqa: N818 - named as what it is
+    """The body ended before its announced end, or its transfer coding is broken; nothing of it was stored."""
+
+
 def check_encoding(request: Request) -> None:
     """Raise UnsupportedEncoding unless the body is plain or gzip."""
     if _encoding(request) not in ("", "identity", "gzip", "x-gzip"):
@@ -24,12 +28,15 @@ def check_encoding(request: Request) -> None:
 def read_body(request: Request, limit_bytes: int) -> bytes:
     """The whole body, decoded. `limit_bytes` holds for what is sent and for what it decodes to.
 
-    Raises ContentTooLarge as soon as the limit is passed, whatever Content-Length says,
-    BadContent when a gzip body is damaged or ends early.
+    Raises ContentTooLarge as soon as the limit is passed, whatever Content-Length says, IncompleteBody when less
+    than Content-Length arrives, BadContent when a gzip body is damaged or ends early.
     """
     if request.content_length is not None and request.content_length > limit_bytes:
         raise ContentTooLarge(limit_bytes)
     raw = _read_up_to(request, limit_bytes)
+    # A client that hung up may leave a prefix that happens to parse: it is not what the client meant to send.
+    if request.content_length is not None and len(raw) < request.content_length:
+        raise IncompleteBody
     return _gunzip(raw, limit_bytes) if _encoding(request) in ("gzip", "x-gzip") else raw
 
 
@@ -40,12 +47,20 @@ def _encoding(request: Request) -> str:
 def _read_up_to(request: Request, limit_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    while chunk := request.stream.read(_CHUNK):
+    while chunk := _read_chunk(request):
         size += len(chunk)
         if size > limit_bytes:
             raise ContentTooLarge(limit_bytes)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _read_chunk(request: Request) -> bytes:
+    try:
+        return request.stream.read(_CHUNK)
+    except Exception as error:
+        # Every WSGI server has errors of its own for a broken chunk or a lost connection; the fault is the client's.
+        raise IncompleteBody from error
 
 
 def _gunzip(raw: bytes, limit_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from flask import Flask, current_app, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
@@ -52,6 +52,16 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
             raise NotFound
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
             raise NotFound
+
+    @app.before_request
+    def answer_options() -> Response | None:
+        if request.method != "OPTIONS" or request.routing_exception is not None:
+            return None
+        # Flask's own answer is an empty text/html of status 200.
+        response = app.make_default_options_response()
+        response.status_code = 204
+        del response.headers["Content-Type"]
+        return response
 
 
 def require_accept() -> None:

@@ -7,7 +7,7 @@ not-found             404     unknown, hidden, or not this actor's: one answer f
 method-not-allowed    405     the URL exists without this method
 not-acceptable        406     the Accept header leaves out application/taxii+json;version=2.1
 bad-query             400     a malformed query parameter, or a `next` that is not ours
-bad-request           400     not understood at HTTP level
+bad-request           400     not understood at HTTP level, or a body that ends too early
 too-large             413     the body is larger than max_content_length
 unsupported-media     415     Content-Type or Content-Encoding of the body
 bad-content           422     the body as a whole cannot be processed
@@ -36,7 +36,7 @@ from taxii_server.errors import (
     StorageError,
     StorageUnavailable,
 )
-from taxii_server.web.body import UnsupportedEncoding
+from taxii_server.web.body import IncompleteBody, UnsupportedEncoding
 from taxii_server.web.media import TAXII
 
 _log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Forbidden)
     def handle_forbidden(_: Forbidden) -> Response:
-        return error_response(403, "You may not do this here; can_read and can_write of the collection say what you may.")
+        return error_response(403, "You may not do this here; can_read and can_write of the collection say more.")
 
     @app.errorhandler(NotAcceptable)
     def handle_not_acceptable(_: NotAcceptable) -> Response:
@@ -119,6 +119,10 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(UnsupportedEncoding)
     def handle_unsupported_encoding(error: UnsupportedEncoding) -> Response:
         return error_response(415, str(error))
+
+    @app.errorhandler(IncompleteBody)
+    def handle_incomplete(_: IncompleteBody) -> Response:
+        return error_response(400, "The body is shorter than announced; nothing of it was stored.")
 
     @app.errorhandler(ContentTooLarge)
     def handle_too_large(error: ContentTooLarge) -> Response:

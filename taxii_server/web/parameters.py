@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from taxii_server.errors import BadQuery
 from taxii_server.service.query import Filters, VersionChoice
-from taxii_server.times import instant_key, parse_instant
+from taxii_server.times import format_position, instant_key, parse_instant
 
 _SPEC_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 _INTEGER = re.compile(r"[0-9]+")
@@ -101,9 +101,12 @@ def _added_after(text: str) -> int:
     if re.search(r"\d \d\d:?\d\d$", text):
         text = "+".join(text.rsplit(" ", 1))
     try:
-        return parse_instant(text)
+        instant = parse_instant(text)
+        # The answer to an empty page names this instant in UTC: an offset must not push it out of the calendar.
+        format_position(instant)
     except ValueError:
         raise BadQuery("added_after", "not a timestamp such as 2026-01-31T12:00:00.000000Z") from None
+    return instant
 
 
 def _limit(text: str) -> int:
