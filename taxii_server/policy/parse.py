@@ -23,6 +23,7 @@ from taxii_server.policy.parse_rules import Names, RuleReader, check_country
 from taxii_server.policy.prove import satisfiable
 from taxii_server.policy.reader import Table, kind_of, known
 from taxii_server.policy.rules import Audience, Defaults, Rule
+from taxii_server.policy.space import Space
 from taxii_server.policy.vocabulary import vocabulary_of
 
 #: Attributes that `@name` knows without anybody defining them.
@@ -340,6 +341,7 @@ class _Parser:
 def dead_rules(policy: Policy) -> list[Problem]:
     """A warning for every rule that matches no audience, or that no object can ever match."""
     found = []
+    space = Space(policy)
     for rule in policy.rules:
         readers = [name for name in policy.audiences if policy.concerns(rule, name)]
         reason = ""
@@ -348,7 +350,7 @@ def dead_rules(policy: Policy) -> list[Problem]:
             strange = sorted(kinds - {audience.kind for audience in policy.audiences.values()})
             reason = f"no audience of kind {', '.join(map(repr, strange))}; " if strange else ""
             reason += "the rule matches nobody"
-        elif not any(satisfiable(policy, rule, name) for name in readers):
+        elif not any(satisfiable(policy, rule, name, space) for name in readers):
             reason = "no object can match this"
         if reason:
             found.append(Problem(rule.file, rule.key, f"{reason} (rule {rule.id!r})"))

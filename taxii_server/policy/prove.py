@@ -7,7 +7,10 @@ code that decides in earnest, so there is no second reading of a rule that could
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from taxii_server.errors import Problem
 from taxii_server.policy.conditions import Clause, clause_holds
@@ -15,7 +18,17 @@ from taxii_server.policy.decisions import Policy
 from taxii_server.policy.engine import View, judge
 from taxii_server.policy.examples import run
 from taxii_server.policy.rules import Rule
-from taxii_server.policy.space import PartialCase, Space
+from taxii_server.policy.space import Choice, PartialCase, Space, Value
+
+#: A search this short does not look for the reasons of its dead ends; that would cost more than it saves.
+PLAIN_STEPS = 50
+
+
+class _End:
+    """Says that a fork has nothing left to try: None and False are values that can be tried."""
+
+
+_END = _End()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +64,33 @@ def broken_claims(policy: Policy) -> list[Problem]:
     return found
 
 
-def disprove(policy: Policy, claim: Rule, space: Space | None = None) -> Witness | None:
+def disprove(policy: Policy, claim: Rule, space: Space | None = None, plain_steps: int = PLAIN_STEPS) -> Witness | None:
     """An object that an audience of the claim reads and must not; None when there is none.
 
-    What an audience posted itself is not counted: one always reads one's own.
+    What an audience posted itself is not counted: one always reads one's own. After `plain_steps`
+    the search begins to learn from its dead ends; the answer is the same.
     """
     space = space or Space(policy)
-    settled: set[object] = set()
+    proved: set[object] = set()
     for name, view in policy.views.items():
         if view.audience.suspended or not policy.concerns(claim, name):
             continue
         clause = policy.compiler.clause(claim, view.audience)
         alike = _alike(space, view, clause)
-        if alike in settled:
+        if alike in proved:
             continue
-        witness = _search(PartialCase(space, {}), view, clause)
-        if witness is not None:
-            return witness
-        settled.add(alike)
+        case = _find(space, name, partial(_breaks, view, clause), plain_steps)
+        if case is not None:
+            ruling = judge(view, case, None)
+            return Witness(name, ruling.rule, ruling.reason, case)
+        proved.add(alike)
     return None
 
 
 def satisfiable(policy: Policy, rule: Rule, audience: str, space: Space | None = None) -> bool:
     """Whether any object at all fits what the rule says, for this audience."""
     clause = policy.compiler.clause(rule, policy.audiences[audience])
-    return _fitting(PartialCase(space or Space(policy), {}), clause, audience)
+    return _find(space or Space(policy), audience, partial(clause_holds, clause)) is not None
 
 
 def _alike(space: Space, view: View, clause: Clause) -> object:
@@ -83,41 +98,74 @@ def _alike(space: Space, view: View, clause: Clause) -> object:
     rules = tuple((kind, tuple(entry[:2] for entry in entries)) for kind, entries in view.entries.items())
     markings = tuple(view.obstacle(meaning) is None for _, meaning in space.markings)
     submitters = tuple(space.options(("submitter",), view.audience.name))
-    return clause, rules, markings, submitters
+    return clause, rules, view.clearance, markings, submitters
 
 
-def _branches(case: PartialCase, audience: str) -> list[PartialCase]:
-    # The type comes first: a marking-definition has no labels, so later choices depend on it.
-    choice = case.asked if ("type",) in case.chosen else ("type",)
-    if choice is None:
-        raise AssertionError("nothing was asked, so everything should be decided")
-    return [
-        PartialCase(case.space, {**case.chosen, choice: value}, case.clauses)
-        for value in case.space.options(choice, audience)
-    ]
-
-
-def _search(case: PartialCase, view: View, clause: Clause) -> Witness | None:
+def _breaks(view: View, clause: Clause, case: PartialCase) -> bool | None:
+    """Whether the case is in the claim and readable all the same; None when more has to be chosen."""
     fits = clause_holds(clause, case)
     if fits is False:
-        return None
+        return False
     if fits:
         case.asked = None
-    ruling = judge(view, case, None) if case.chosen else None
-    if ruling is not None:
-        if ruling.outcome == "failed":
+    outcome = judge(view, case, None).outcome
+    if outcome == "failed":
+        return False
+    return True if fits and outcome == "granted" else None
+
+
+class _Fork(NamedTuple):
+    """A choice being tried out: the case before it, what is still to try, what spoke against the rest."""
+
+    case: PartialCase
+    choice: Choice
+    untried: Iterator[Value]
+    against: set[Choice]
+
+
+def _find(
+    space: Space, audience: str, settle: Callable[[PartialCase], bool | None], plain_steps: int = PLAIN_STEPS
+) -> PartialCase | None:
+    """A case that settles as True, or None when every case settles as False.
+
+    After a dead end, only choices that had a part in it are tried otherwise: rules that have nothing
+    to do with the claim would else double the work one by one.
+    """
+    forks: list[_Fork] = []
+    case, steps = PartialCase(space, {}), 0
+    while True:
+        settled, steps = settle(case), steps + 1
+        if settled:
+            return case
+        if settled is None:
+            # The type comes first: a marking-definition has no labels, so later choices depend on it.
+            choice = case.asked if ("type",) in case.chosen else ("type",)
+            if choice is None:
+                raise AssertionError("undecided although nothing is open")
+            fork = _Fork(case, choice, iter(space.options(choice, audience)), set())
+            forks.append(fork)
+            case = case.choose(choice, next(fork.untried))
+            continue
+        against = _reasons(case, settle) if steps > plain_steps else set(case.chosen)
+        while forks:
+            fork = forks[-1]
+            if fork.choice in against:
+                fork.against.update(against - {fork.choice})
+                value = next(fork.untried, _END)
+                if not isinstance(value, _End):
+                    case = fork.case.choose(fork.choice, value)
+                    break
+                against = fork.against
+            forks.pop()
+        else:
             return None
-        if fits and ruling.outcome == "granted":
-            return Witness(view.audience.name, ruling.rule, ruling.reason, case)
-    for branch in _branches(case, view.audience.name):
-        witness = _search(branch, view, clause)
-        if witness is not None:
-            return witness
-    return None
 
 
-def _fitting(case: PartialCase, clause: Clause, audience: str) -> bool:
-    fits = clause_holds(clause, case)
-    if fits is not None:
-        return fits
-    return any(_fitting(branch, clause, audience) for branch in _branches(case, audience))
+def _reasons(case: PartialCase, settle: Callable[[PartialCase], bool | None]) -> set[Choice]:
+    """A smallest set of choices under which the case is a dead end whatever the others are."""
+    chosen = dict(case.chosen)
+    for choice in case.chosen:
+        fewer = {key: value for key, value in chosen.items() if key != choice}
+        if settle(PartialCase(case.space, fewer)) is False:
+            chosen = fewer
+    return set(chosen)

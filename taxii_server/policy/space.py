@@ -5,6 +5,7 @@ UNKNOWN where a choice is open, and remembers the first open choice it was asked
 
 What is left out can only hide more, so no claim depends on it: markings that no rule names (their
 level is there as a choice of its own), granular markings, newer versions, definitions not carried.
+The built-in TLP definitions are left out as well: they are public texts, and claims are not about them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ class Space:
         name = DEFINITION if DEFINITION in vocabulary.types else OTHER
         self.types: tuple[tuple[str, str | None], ...] = (
             *((type_, None) for type_ in (*sorted(vocabulary.types), OTHER)),
-            (name, "built-in"),
             (name, "other"),
         )
         named = {value for c in conditions if c.key == "marking" for value in c.values}
@@ -162,6 +162,10 @@ class PartialCase:
         self.label_rank: int | None = None
         self.clauses: Mapping[int, bool | None] = _Answers(self, decided or {})
 
+    def choose(self, choice: Choice, value: Value) -> PartialCase:
+        """The same case with one choice more."""
+        return PartialCase(self.space, {**self.chosen, choice: value}, self.clauses)
+
     def _open(self, choice: Choice) -> None:
         if self.asked is None:
             self.asked = choice
@@ -202,10 +206,8 @@ class PartialCase:
         definition = self.definition()
         if definition is UNKNOWN:
             return None
-        # As in FacetsCase: a definition that is treated as one has no labels, a built-in one no markings.
-        if (definition is not None and choice[0] in ("label", "prefix")) or (
-            definition == "built-in" and choice[0] == "marking"
-        ):
+        # As in FacetsCase: a definition that is treated as one has no labels.
+        if definition is not None and choice[0] in ("label", "prefix"):
             return False
         value = self.chosen.get(choice)
         if value is None:
