@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: The position of the tail marker and the largest value a position can have (int64).
+#: The largest value a position can have (int64).
 POSITION_MAX = 2**63 - 1
 
 
