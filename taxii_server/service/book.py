@@ -6,24 +6,33 @@ and vocabularies. It only ever grows, so that readers need no lock.
 
 Why the vocabulary is in the log: facets hold only the values that rules name, the rest is "other". A policy
 that names a new value makes the vocabulary grow, never shrink; a label that was written under a smaller one
-and holds an "other" which may now have a name is *coarse*: nobody but the relabelling may rely on it.
+and holds an "other" which may now have a name is *coarse*: nobody but the relabelling may rely on it. The
+vocabulary in force is the union of all entries of the log, so processes that grow it at once lose nothing.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
+from typing import TypeVar
 
 import orjson
 
+from taxii_server.errors import StorageUnavailable
+from taxii_server.model import LogEntry
 from taxii_server.policy import Facets, Meanings, Vocabulary
 from taxii_server.storage.base import Store
 
 LABEL = "label"
 MARKING = "marking"
 VOCABULARY = "vocabulary"
+
+#: How often a read starts again because labels appeared under its hands.
+_MAX_RESTARTS = 20
+
+T = TypeVar("T")
 
 
 class Flags(IntFlag):
@@ -68,6 +77,14 @@ class LabelsMissing(Exception):  # noqa: N818 - a signal to the caller, not an e
         super().__init__(f"{len(self.keys)} labels have no number yet")
 
 
+class Coarse(Exception):  # noqa: N818 - a signal to the caller, not an error
+    """These ids have records with coarse labels; label them anew before anything is derived from their facets."""
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self.ids = tuple(ids)
+        super().__init__(f"{len(self.ids)} ids have coarse labels")
+
+
 class Behind(Exception):  # noqa: N818 - a signal to the caller, not an error
     """The log holds entries that this process has not read yet, or the vocabulary moved; sync and start again."""
 
@@ -79,10 +96,14 @@ class Book:
         self._store = store
         self._lock = threading.Lock()
         self._numbers: dict[LabelKey, int] = {}
-        self._vocabularies: dict[int, Vocabulary] = {}
-        self._vocabulary_number = 0
         self._since: dict[int, int] = {}
+        #: number of its log entry -> the vocabulary from there on: all that any process ever asked for
+        self.vocabularies: dict[int, Vocabulary] = {}
+        #: the number of the newest vocabulary: facets projected under another edition are out of date
+        self.edition = 0
         self.labels: dict[int, Label] = {}
+        #: the labels of marking-definitions, ascending: who reads them depends on other labels (policy design, C12)
+        self.definitions: list[int] = []
         self.meanings = Meanings.empty()
         #: how many entries of the log are known; readers compare it with a page's horizon
         self.length = 0
@@ -91,23 +112,28 @@ class Book:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The newest vocabulary of the log: every new label is projected with it."""
-        return self._vocabularies[self._vocabulary_number]
-
-    @property
-    def edition(self) -> int:
-        """The number of the newest vocabulary: facets projected under another edition are out of date."""
-        return self._vocabulary_number
+        """The newest vocabulary: every new label is projected with it."""
+        return self.vocabularies[self.edition]
 
     def has_vocabulary(self) -> bool:
         """False only in a database that never had a policy."""
-        return self._vocabulary_number > 0
+        return self.edition > 0
 
     def sync(self) -> None:
         """Read what other processes appended since."""
         with self._lock:
-            for entry in self._store.log_after(self.length):
-                self._read(entry.number, entry.kind, entry.payload)
+            entries = self._store.log_after(self.length)
+            if entries:
+                self._read(entries)
+
+    def settled(self, attempt: Callable[[], T]) -> T:
+        """What `attempt` returns once it does not meet labels that this process does not know."""
+        for _ in range(_MAX_RESTARTS):
+            try:
+                return attempt()
+            except Behind:
+                self.sync()
+        raise StorageUnavailable("new labels kept appearing under this read; try again")
 
     def intern(self, keys: Iterable[LabelKey], edition: int) -> None:
         """Give each of these keys, projected under `edition`, a number for ever and for every process."""
@@ -123,8 +149,7 @@ class Book:
         self.sync()
         if self.has_vocabulary() and self.vocabulary.covers(wanted):
             return False
-        grown = self.vocabulary.union(wanted) if self.has_vocabulary() else wanted
-        self._append([(VOCABULARY, grown.to_json())])
+        self._append([(VOCABULARY, wanted.to_json())])
         return True
 
     def number(self, key: LabelKey) -> int | None:
@@ -140,16 +165,12 @@ class Book:
 
     def fits(self, label: Label, vocabulary: Vocabulary) -> bool:
         """Whether the label tells apart all that a policy with this vocabulary can ask about its records."""
-        since = self._vocabularies[self._since[label.number]]
-        if since.covers(vocabulary):
-            return True
-        wider = since.union(vocabulary)
-        facets = (label.key.facets, label.key.governor)
-        return all(each is None or wider.still_exact(each, since) for each in facets)
+        since = self.vocabularies[self._since[label.number]]
+        return since.covers(vocabulary) or _still_exact(label.key, since, since.union(vocabulary))
 
     def coarse(self) -> list[int]:
         """The labels whose records must be labelled anew, ascending."""
-        return sorted(label.number for label in self.labels.values() if not label.exact)
+        return sorted(label.number for label in list(self.labels.values()) if not label.exact)
 
     # ---- inside
 
@@ -168,18 +189,26 @@ class Book:
             parts["governor"] = orjson.Fragment(key.governor.to_json())
         return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS).decode()
 
-    def _read(self, number: int, kind: str, payload: str) -> None:
-        if kind == LABEL:
-            self._read_label(number, payload)
-        elif kind == MARKING:
-            self.meanings = self.meanings.with_posted(payload)
-            self.generation += 1
-        elif kind == VOCABULARY:
-            self._vocabularies[number] = Vocabulary.from_json(payload)
-            self._vocabulary_number = number
+    def _read(self, entries: Sequence[LogEntry]) -> None:
+        # The length goes last: who sees it may rely on everything up to there.
+        markings = [entry.payload for entry in entries if entry.kind == MARKING]
+        if markings:
+            self.meanings = self.meanings.with_posted(*markings)
+        grown = False
+        for entry in entries:
+            if entry.kind == VOCABULARY:
+                wanted = Vocabulary.from_json(entry.payload)
+                self.vocabularies[entry.number] = self.vocabulary.union(wanted) if self.has_vocabulary() else wanted
+                self.edition = entry.number
+                grown = True
+        for entry in entries:
+            if entry.kind == LABEL:
+                self._read_label(entry.number, entry.payload)
+        if grown:
             self._judge_again()
+        if grown or markings:
             self.generation += 1
-        self.length = number
+        self.length = entries[-1].number
 
     def _read_label(self, number: int, payload: str) -> None:
         parts = orjson.loads(payload)
@@ -189,23 +218,28 @@ class Book:
             governor=None if governor is None else Facets.from_json(orjson.dumps(governor).decode()),
             flags=Flags(parts["flags"]),
         )
-        exact = self._is_exact(key, parts["vocabulary"])
-        self.labels[number] = Label(number, key, exact)
         self._since[number] = parts["vocabulary"]
+        exact = self._is_exact(key, number)
+        if key.facets.defines is not None and number not in self.labels:
+            self.definitions.append(number)
+        self.labels[number] = Label(number, key, exact)
         if exact:
             self._numbers.setdefault(key, number)
 
-    def _is_exact(self, key: LabelKey, since: int) -> bool:
-        if since == self._vocabulary_number:
-            return True
-        old = self._vocabularies[since]
-        exact = self.vocabulary.still_exact(key.facets, old)
-        return exact and (key.governor is None or self.vocabulary.still_exact(key.governor, old))
+    def _is_exact(self, key: LabelKey, number: int) -> bool:
+        since = self._since[number]
+        return since == self.edition or _still_exact(key, self.vocabularies[since], self.vocabulary)
 
     def _judge_again(self) -> None:
-        self._numbers.clear()
-        for number, label in list(self.labels.items()):
-            exact = self._is_exact(label.key, self._since[number])
-            self.labels[number] = replace(label, exact=exact)
+        numbers: dict[LabelKey, int] = {}
+        for number, label in sorted(self.labels.items()):
+            exact = self._is_exact(label.key, number)
+            if exact != label.exact:
+                self.labels[number] = replace(label, exact=exact)
             if exact:
-                self._numbers.setdefault(label.key, number)
+                numbers.setdefault(label.key, number)
+        self._numbers = numbers
+
+
+def _still_exact(key: LabelKey, since: Vocabulary, wider: Vocabulary) -> bool:
+    return all(each is None or wider.still_exact(each, since) for each in (key.facets, key.governor))

@@ -7,11 +7,12 @@ whole: a request takes it once and finishes on it.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from taxii_server import audit
-from taxii_server.catalog import Catalog, Collection, Rights, check_catalog, parse_catalog
+from taxii_server.catalog import Catalog, Collection, Rights, check_catalog, parse_catalog, require_enforceable
 from taxii_server.errors import ConfigError, Forbidden, NotFound, Problem
 from taxii_server.model import Actor, AppliedCatalog, Record
 from taxii_server.service.book import Book
@@ -20,7 +21,7 @@ from taxii_server.service.posting import Added, Writer
 from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
 from taxii_server.service.reading import Found, Reader
 from taxii_server.service.resolver import Resolver
-from taxii_server.service.sight import Sights
+from taxii_server.service.sight import Sights, wanted_vocabulary
 from taxii_server.service.statuses import Statuses
 from taxii_server.settings import ApiRoot, Settings
 from taxii_server.storage.base import Store
@@ -50,6 +51,7 @@ class Hub:
         self.statuses = Statuses(store, settings.status_hours)
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
+        self._lock = threading.Lock()
 
     # ---- the catalog in force
 
@@ -59,7 +61,8 @@ class Hub:
         if self._snapshot is None:
             self.load()
         if self._snapshot is None:
-            raise ConfigError([Problem("", "", "no configuration was ever applied to this store; run 'taxii-server serve'")])
+            problem = Problem("", "", "no configuration was ever applied to this store; run 'taxii-server serve'")
+            raise ConfigError([problem])
         return self._snapshot
 
     def load(self) -> None:
@@ -67,19 +70,23 @@ class Hub:
         applied = self.store.catalog()
         if applied is None or (self._snapshot is not None and self._snapshot.epoch == applied.epoch):
             return
+        catalog = parse_catalog(applied.files)
+        # A newer release may have applied rules that this one would pass over in silence.
+        require_enforceable(catalog)
         self.book.sync()
-        self._swap(applied.epoch, parse_catalog(applied.files))
+        self._swap(applied.epoch, catalog)
 
     def apply(
         self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None] = lambda done: None
     ) -> AppliedCatalog:
-        """Put these files in force for every process of this store. Raises ConfigError and changes nothing if they do not hold.
+        """Put these files in force for every process of this store.
 
+        Raises ConfigError, and changes nothing, if they do not hold.
         Records whose labels are too coarse for the new policy are labelled anew before it takes effect; the
         vocabulary only grows, so the policy in force stays exact meanwhile. `progress` is told how many are done.
         """
         catalog = check_catalog(files)
-        self.book.grow_vocabulary(catalog.policy.vocabulary)
+        self.book.grow_vocabulary(wanted_vocabulary(catalog))
         self.writer.relabel(progress)
         applied = self.store.apply_catalog(files, catalog.digest, applied_by)
         audit.record("catalog-applied", epoch=applied.epoch, digest=catalog.digest, by=applied_by)
@@ -98,7 +105,11 @@ class Hub:
             self._seal = CursorSeal(self.store.secret())
         sights = Sights(catalog, self.book)
         reader = Reader(self.store, self.book, catalog, sights, self._seal)
-        self._snapshot = Snapshot(epoch, catalog, sights, reader)
+        with self._lock:
+            # Two threads may have read the store at different moments: the newer catalog stays.
+            if self._snapshot is not None and self._snapshot.epoch >= epoch:
+                return
+            self._snapshot = Snapshot(epoch, catalog, sights, reader)
         _log.info("catalog %s is in force (epoch %d)", catalog.digest[:12], epoch)
 
     # ---- what an actor may see
@@ -163,10 +174,14 @@ class Hub:
         requested = now_position()
         results = self.writer.add(actor.partner, collection, body)
         status = self.statuses.save(collection.api_root, actor.partner, requested, results)
-        audit.record("add", partner=actor.partner, credential=actor.credential, collection=collection.name, **_counts(results))
+        audit.record(
+            "add", partner=actor.partner, credential=actor.credential, collection=collection.name, **_counts(results)
+        )
         return status
 
-    def delete(self, actor: Actor, collection: Collection, rights: Rights, object_id: str, filters: Filters | None) -> int:
+    def delete(
+        self, actor: Actor, collection: Collection, rights: Rights, object_id: str, filters: Filters | None
+    ) -> int:
         """Delete the actor's own versions of the object that this collection shows; how many went.
 
         An owner of the collection may delete there what others posted, if it can read it. Raises NotFound for
@@ -174,12 +189,16 @@ class Hub:
         """
         snapshot = self.snapshot
         feeds = snapshot.catalog.feeds(collection)
-        sight = snapshot.sights.of(actor.partner)
-        resolver = Resolver(self.store, self.book, snapshot.catalog, sight, feeds)
         wanted = filters or Filters()
         versions = wanted.versions or EVERY
-        shown = [r for r in self.store.lookup([object_id]).get(object_id, ()) if r.collection in feeds]
-        readable = {record.position for record in resolver.readable(shown)}
+
+        def look() -> set[int]:
+            sight = snapshot.sights.of(actor.partner)
+            resolver = Resolver(self.store, self.book, snapshot.catalog, sight, feeds)
+            shown = [r for r in self.store.lookup([object_id]).get(object_id, ()) if r.collection in feeds]
+            return {record.position for record in resolver.readable(shown)}
+
+        readable = self.book.settled(look)
 
         def pick(records: Sequence[Record]) -> Sequence[Record]:
             mine = [

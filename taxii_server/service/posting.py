@@ -16,8 +16,8 @@ import orjson
 from taxii_server.catalog import Collection
 from taxii_server.errors import BadContent, InvalidObject, StorageUnavailable
 from taxii_server.model import Draft, PageQuery, Record, Traits
-from taxii_server.policy import Facets
-from taxii_server.service.book import Behind, Book, Flags, LabelKey, LabelsMissing
+from taxii_server.policy import Facets, Vocabulary
+from taxii_server.service.book import Behind, Book, Coarse, Flags, LabelKey, LabelsMissing
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
 from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.traits import read_traits
@@ -79,25 +79,34 @@ class Writer:
         """
         gone: list[Record] = []
 
-        def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
-            self._require_current(log_length)
-            gone[:] = pick(present.get(object_id, ()))
-            return plan_deletion(gone, present, self._facets_of, self._book.number)
+        def attempt(edition: int) -> tuple[int, ...]:
+            def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
+                self._require_current(log_length, edition)
+                self._require_exact(present)
+                gone[:] = pick(present.get(object_id, ()))
+                return plan_deletion(gone, present, self._facets_of, self._book.number)
 
-        self._retry(lambda: self._write([object_id], plan, self._book.edition))
+            return self._store.write([object_id], plan)
+
+        self._settle(attempt)
         return gone
 
     def relabel(self, progress: Callable[[int], None] = lambda done: None) -> int:
         """Label anew every record whose label is coarse; how many were looked at. Idempotent, safe beside writers."""
-        done = 0
+        done = after = 0
         self._book.sync()
         while labels := self._book.coarse():
             page = self._store.page(
-                PageQuery(labels=tuple(labels), collections=(), after=0, limit=PORTION, content=True)
+                PageQuery(labels=tuple(labels), collections=(), after=after, limit=PORTION, content=False)
             )
             if not page.records:
-                return done
-            self._relabel_portion(page.records)
+                if not after:
+                    return done
+                after = 0
+                continue
+            # Onwards, so that nobody walks again over what is done; once more from the start to be sure.
+            after = page.records[-1].position
+            self._relabel_ids({record.id for record in page.records})
             done += len(page.records)
             progress(done)
         return done
@@ -112,9 +121,10 @@ class Writer:
         traits: list[Traits] = []
         places: list[int] = []
         definitions: list[str] = []
+        strictness, accepts = cast(Strictness, collection.strictness), frozenset(collection.accepts)
         for place, item in enumerate(items):
             try:
-                checked = read_object(item, cast(Strictness, collection.strictness), frozenset(collection.accepts), submitter)
+                checked = read_object(item, strictness, accepts, submitter)
             except InvalidObject as error:
                 results[place] = _refused(item, first + place, str(error))
                 continue
@@ -150,20 +160,22 @@ class Writer:
         if not drafts:
             return []
         outcomes: list[Outcome] = []
+        ids = sorted({draft.id for draft in drafts})
 
-        def attempt() -> tuple[int, ...]:
-            edition = self._book.edition
-            facets = [self._book.vocabulary.project(each) for each in traits]
+        def attempt(edition: int) -> tuple[int, ...]:
+            vocabulary = self._book.vocabularies[edition]
+            facets = [vocabulary.project(each) for each in traits]
             self._intern_likely(facets, edition)
 
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
-                self._require_current(log_length)
+                self._require_current(log_length, edition)
+                self._require_exact(present)
                 planned, outcomes[:] = plan_posts(drafts, facets, present, self._facets_of, self._book.number)
                 return planned
 
-            return self._write(sorted({draft.id for draft in drafts}), plan, edition)
+            return self._store.write(ids, plan)
 
-        positions = self._retry(attempt)
+        positions = self._settle(attempt)
         return _added(drafts, outcomes, positions)
 
     def _intern_likely(self, facets: Iterable[Facets], edition: int) -> None:
@@ -176,12 +188,12 @@ class Writer:
 
     # ---- relabel
 
-    def _relabel_portion(self, records: Sequence[Record]) -> None:
-        ids = sorted({record.id for record in records})
+    def _relabel_ids(self, ids: Iterable[str]) -> None:
+        """Give all records of these ids the labels that their stored texts ask for."""
+        wanted = sorted(ids)
 
-        def attempt() -> tuple[int, ...]:
-            edition = self._book.edition
-            fresh = self._project_stored(ids)
+        def attempt(edition: int) -> tuple[int, ...]:
+            fresh = self._project_stored(wanted, self._book.vocabularies[edition])
 
             def facets_of(record: Record) -> Facets:
                 try:
@@ -190,15 +202,15 @@ class Writer:
                     raise Behind(record.position) from None
 
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
-                self._require_current(log_length)
+                self._require_current(log_length, edition)
                 return plan_relabelling(present, facets_of, self._book.number)
 
-            return self._write(ids, plan, edition)
+            return self._store.write(wanted, plan)
 
-        self._retry(attempt)
+        self._settle(attempt)
 
-    def _project_stored(self, ids: Sequence[str]) -> dict[int, Facets]:
-        """The facets of every record of these ids under the present vocabulary, read off the stored text."""
+    def _project_stored(self, ids: Sequence[str], vocabulary: Vocabulary) -> dict[int, Facets]:
+        """The facets of every record of these ids under this vocabulary, read off the stored text."""
         every_label = tuple(sorted(self._book.labels))
         facets: dict[int, Facets] = {}
         after = 0
@@ -213,45 +225,44 @@ class Writer:
                     submitter=record.submitter,
                     spec_version=record.spec_version,
                 )
-                facets[record.position] = self._book.vocabulary.project(traits)
+                facets[record.position] = vocabulary.project(traits)
             if len(page.records) < PORTION:
                 return facets
             after = page.records[-1].position
 
     # ---- the transaction
 
-    def _write(
-        self, ids: Sequence[str], plan: Callable[[Mapping[str, Sequence[Record]], int], Plan], edition: int
-    ) -> tuple[int, ...]:
-        def checked(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
-            planned = plan(present, log_length)
-            if self._book.edition != edition:
-                raise Behind(self._book.edition)
-            return planned
-
-        def attempt() -> tuple[int, ...]:
+    def _settle(self, attempt: Callable[[int], T]) -> T:
+        """What `attempt` returns for the newest edition of the vocabulary, once nothing that it needs is missing."""
+        for _ in range(_MAX_ATTEMPTS):
+            edition = self._book.edition
             try:
-                return self._store.write(ids, checked)
+                return attempt(edition)
             except LabelsMissing as missing:
                 self._book.intern(missing.keys, edition)
-                raise
-
-        return self._retry(attempt, again=(LabelsMissing,))
-
-    def _retry(
-        self, attempt: Callable[[], T], again: tuple[type[Exception], ...] = (Behind,)
-    ) -> T:
-        for _ in range(_MAX_ATTEMPTS):
-            try:
-                return attempt()
-            except again as signal:
-                if isinstance(signal, Behind):
-                    self._book.sync()
+            except Coarse as coarse:
+                self._relabel_ids(coarse.ids)
+            except Behind:
+                self._book.sync()
         raise StorageUnavailable("the labels of this write kept changing; try again")
 
-    def _require_current(self, log_length: int) -> None:
-        if log_length != self._book.length:
+    def _require_current(self, log_length: int, edition: int) -> None:
+        """Raise Behind unless all of the log is known and `edition` is the newest vocabulary of it.
+
+        Nobody can append while the transaction lasts, so what holds here holds at the commit.
+        """
+        if log_length != self._book.length or edition != self._book.edition:
             raise Behind(log_length)
+
+    def _require_exact(self, present: Mapping[str, Sequence[Record]]) -> None:
+        """Raise Coarse where a stored label is out of date: its facets must not pass into a new label."""
+        coarse = [
+            id_
+            for id_, records in present.items()
+            if not all(self._book.label(record.label).exact for record in records)
+        ]
+        if coarse:
+            raise Coarse(coarse)
 
     def _facets_of(self, record: Record) -> Facets:
         return self._book.label(record.label).key.facets

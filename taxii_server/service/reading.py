@@ -24,8 +24,8 @@ from taxii_server.storage.base import Store
 
 #: A `next` stays short: a longer query does not travel in it, only its fingerprint, and must be repeated.
 _MAX_QUERY_IN_NEXT = 200
-#: How often a read starts again because labels appeared under its hands.
-_MAX_RESTARTS = 8
+#: Records of one storage command, where a page asks for fewer but most of them turn out to be hidden.
+_LONGEST_STRIDE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,10 @@ class Reader:
         self._seal = seal
 
     def read(self, audience: str, collection: Collection, request: ReadRequest, limit: int) -> Found:
-        """One page of up to `limit` records. Raises BadQuery for a `next` that is not ours, NotFound for an object that is not there."""
+        """One page of up to `limit` records.
+
+        Raises BadQuery for a `next` that is not ours, NotFound for an object that is not there.
+        """
         scope = "|".join((audience, collection.id, request.resource, request.object_id or ""))
         start = self._start(request, scope)
         query = start.filters
@@ -113,12 +116,7 @@ class Reader:
         self, audience: str, collection: Collection, filters: Filters, after: int, wanted: int, content: bool
     ) -> list[Record]:
         """Up to `wanted` records that the audience gets, ascending; fewer only when there are no more."""
-        for _ in range(_MAX_RESTARTS):
-            try:
-                return self._walk(audience, collection, filters, after, wanted, content)
-            except Behind:
-                self._book.sync()
-        return self._walk(audience, collection, filters, after, wanted, content)
+        return self._book.settled(lambda: self._walk(audience, collection, filters, after, wanted, content))
 
     def _walk(
         self, audience: str, collection: Collection, filters: Filters, after: int, wanted: int, content: bool
@@ -126,18 +124,18 @@ class Reader:
         sight = self._sights.of(audience)
         feeds = self._catalog.feeds(collection)
         labels = self._labels(sight, feeds, filters)
-        resolver = Resolver(self._store, self._book, self._catalog, sight, feeds)
         found: list[Record] = []
-        while len(found) < wanted:
-            # A walk that lost records to references goes on in full strides, not in crumbs.
-            page = self._store.page(_page_query(labels, feeds, filters, after, wanted, content))
+        stride = wanted
+        while True:
+            page = self._store.page(_page_query(labels, feeds, filters, after, stride, content))
             if page.horizon > sight.length:
                 raise Behind(page.horizon)
-            found += resolver.standing(page.records, filters)
-            if len(page.records) < wanted:
-                break
+            found += Resolver(self._store, self._book, self._catalog, sight, feeds).standing(page.records, filters)
+            if len(found) >= wanted or len(page.records) < stride:
+                return found[:wanted]
             after = page.records[-1].position
-        return found[:wanted]
+            # What is hidden by references may be a long stretch: cross it in larger and larger strides.
+            stride = max(wanted, min(2 * stride, _LONGEST_STRIDE))
 
     def _labels(self, sight: Sight, feeds: tuple[str, ...], filters: Filters) -> tuple[int, ...]:
         """The readable labels of these feeds that the version filter can choose from."""

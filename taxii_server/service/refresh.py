@@ -30,7 +30,10 @@ class Refresher:
         self._thread: threading.Thread | None = None
 
     def tick(self) -> None:
-        """Look once and take over what changed. Raises StorageError, or ConfigError for a catalog that does not parse."""
+        """Look once and take over what changed.
+
+        Raises StorageError, or ConfigError for a catalog that this release cannot put in force.
+        """
         with self._lock:
             state = self._hub.store.state()
             if state.credentials_epoch != self._credentials_epoch:
@@ -73,7 +76,7 @@ class Refresher:
             if not self._failing:
                 _log.error("cannot follow the store: %s", error)
             self._failing = True
-        except Exception:
+        except Exception:  # noqa: BLE001 - see below
             # The thread must outlive what nobody foresaw; require_fresh closes the door meanwhile.
             _log.exception("cannot follow the store")
             self._failing = True

@@ -17,8 +17,8 @@ from taxii_server.policy import Facets
 from taxii_server.service.book import Flags, LabelKey, LabelsMissing
 from taxii_server.storage.base import Plan
 
-#: Orders a version that has no time of its own yet (an observable of this write) behind all others.
-_NEWEST = "~"
+#: Orders versions that have no time of their own yet (observables of this write) behind all others, in their order.
+_NEWEST = "~{:09}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _stored(record: Record, facets: Facets) -> _Member:
 
 
 def _drafted(draft: Draft, facets: Facets, index: int) -> _Member:
-    key = _NEWEST if draft.version_key is None else draft.version_key
+    key = _NEWEST.format(index) if draft.version_key is None else draft.version_key
     return _Member(draft.collection, draft.submitter, draft.spec_version, key, facets, index=index)
 
 
@@ -188,6 +188,10 @@ def _governor(member: _Member, newest_of_submitter: Mapping[str, _Member]) -> Fa
 
 
 def _age(member: _Member) -> tuple[str, str, int]:
-    """Sorts by instant, then STIX version, then arrival; drafts arrive after every record, in their order."""
-    arrival = member.record.position if member.record is not None else 2**63 + (member.index or 0)
-    return member.version_key, member.spec_version, arrival
+    arrival = 2**63 + (member.index or 0)  # drafts arrive after every record, in their order
+    return age(member.record) if member.record else (member.version_key, member.spec_version, arrival)
+
+
+def age(record: Record) -> tuple[str, str, int]:
+    """Orders the records of one id, newest last: by instant, then STIX version, then arrival."""
+    return record.version_key, record.spec_version, record.position
