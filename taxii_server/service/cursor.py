@@ -4,23 +4,24 @@ It carries the position behind which the next page starts and the query it belon
 request needs nothing else (several clients send `next` alone), any worker can serve it and a restart does not
 matter. It is encrypted because a readable position would show how many records lie between two pages.
 It gives no right: every page is judged by the policy in force when it is asked for.
+
+Why AES-SIV (RFC 5297): it needs no nonce, so the same page always has the same token and an answer depends on
+nothing but what is asked, who asks and what they may read.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import os
 
 import orjson
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from taxii_server.errors import BadQuery
 
-_NONCE_BYTES = 12
 _MAX_CHARS = 8192
 
 
@@ -28,13 +29,12 @@ class CursorSeal:
     """Seals and opens `next` tokens with a key derived from the server's secret."""
 
     def __init__(self, secret: bytes) -> None:
-        self._cipher = AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=b"taxii next v1").derive(secret))
+        self._cipher = AESSIV(HKDF(algorithm=SHA256(), length=64, salt=None, info=b"taxii next v1").derive(secret))
 
     def seal(self, scope: str, payload: object) -> str:
         """A URL-safe token that only `open` with the same scope can read."""
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, orjson.dumps(payload), scope.encode())
-        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+        sealed = self._cipher.encrypt(orjson.dumps(payload), [scope.encode()])
+        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, scope: str, token: str) -> object:
         """What was sealed. Raises BadQuery for anything that this server did not seal for this scope."""
@@ -42,7 +42,7 @@ class CursorSeal:
             raise _not_ours()
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            return orjson.loads(self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], scope.encode()))
+            return orjson.loads(self._cipher.decrypt(raw, [scope.encode()]))
         except (InvalidTag, binascii.Error, ValueError):
             raise _not_ours() from None
 
