@@ -79,7 +79,13 @@ def _as_envelope(body: bytes) -> bytes:
 @click.argument("collection_name", metavar="COLLECTION")
 @click.option("--as", "partner", required=True, metavar="PARTNER", help="Whose view to export.")
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Default: standard output.")
-@click.option("--versions", type=click.Choice(["last", "all"]), default="last", show_default=True)
+@click.option(
+    "--versions",
+    type=click.Choice(["last", "all"]),
+    default="last",
+    show_default=True,
+    help="Which versions of an object.",
+)
 @pass_session
 def export(session: Session, collection_name: str, partner: str, output: Path | None, versions: str) -> None:
     """Write what PARTNER may read of COLLECTION as one STIX bundle.

@@ -60,7 +60,7 @@ NAMED: Mapping[str, Keys] = {
         "identities": "identity ids it may use as created_by_ref; each belongs to one audience",
         "attributes": "table of further attributes, for '@name' in rules",
         "suspended": "true: reads nothing",
-        "admin": "true: may use the operator's commands",
+        "admin": "true: reads the status of every POST",
         "title": "full name, for people",
     },
 }
