@@ -116,7 +116,8 @@ class Space:
             return self.types
         if choice[0] in self.single:
             return [value for value in self.single[choice[0]] if choice[0] != "submitter" or value != audience]
-        return (False, True)
+        # An object marked CLEAR says less than one that has its level from a collection default.
+        return (True, False) if choice == ("marking", "TLP:CLEAR") else (False, True)
 
 
 def _values(conditions: list[Condition], key: str, more: set[str] | None = None) -> tuple[Single, ...]:
