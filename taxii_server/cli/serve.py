@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -43,13 +44,17 @@ def serve(session: Session, /, **flags: Any) -> None:
         f"taxii-server: {partners} partners, {collections} collections; store {masked(settings.store)}\n"
         f"taxii-server: discovery at http://{settings.host}:{settings.port}/taxii2/"
     )
-    Server(settings, lambda: apply_again(settings)).run()
+    Server(settings, lambda: apply_again(settings, lambda: session.settings(**flags))).run()
 
 
-def apply_again(settings: Settings) -> None:
-    """Put the files on disk in force; when they do not hold, say why and leave the old configuration in force."""
+def apply_again(running: Settings, read_settings: Callable[[], Settings]) -> None:
+    """Put the files on disk in force; when they do not hold, say why and leave the old configuration in force.
+
+    Of server.toml this takes over the API roots and the names of the files; other settings wait for a start.
+    """
     try:
-        store = open_store(settings.store)
+        settings = read_settings()
+        store = open_store(running.store)
         try:
             applied = Hub(settings, store).apply(read_files(settings), "SIGHUP")
         finally:

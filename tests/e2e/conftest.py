@@ -1,0 +1,82 @@
+"""A running server for each store, shared by the tests of a module, and a collection for each test alone."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from pymongo import MongoClient
+
+from tests.e2e.server import LANES, Server, lane, running
+from tests.mongo import with_database
+
+TEST_TIMEOUT_S = 150
+
+
+@pytest.fixture(autouse=True)
+def no_test_hangs() -> Iterator[None]:
+    """Ends a test that waits for ever."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"the test took more than {TEST_TIMEOUT_S} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(TEST_TIMEOUT_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
+def store_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """A new, empty store of each kind for the tests of a module; None is an SQLite file in the server's own folder."""
+    yield from _new_store(request)
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def own_store_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """A new, empty store of each kind for one test."""
+    yield from _new_store(request)
+
+
+def _new_store(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    uri = request.getfixturevalue("mongo_uri")
+    name = f"taxii_e2e_{uuid.uuid4().hex[:16]}"
+    yield with_database(uri, name)
+    with MongoClient[dict[str, object]](uri) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def own_server(own_store_url: str | None, tmp_path: Path) -> Iterator[Server]:
+    """A server of the test's own, not started; ended at the end."""
+    made = Server(tmp_path, own_store_url)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+@pytest.fixture(scope="module")
+def server(store_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with two workers. Tests that stop it, or change its files, use one of their own."""
+    with running(tmp_path_factory.mktemp("server"), store_url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lane_numbers(server: Server) -> Iterator[int]:
+    return iter(range(LANES))
+
+
+@pytest.fixture
+def lane_id(lane_numbers: Iterator[int]) -> str:
+    """A collection that no other test of the module uses, under /api2/."""
+    return lane(next(lane_numbers))

@@ -1,0 +1,282 @@
+"""`taxii-server serve` as a real process with real workers, its configuration on disk, and the real command line.
+
+Whoever starts a server ends it, by process id. Should the tests be killed outright, the kernel ends the server
+with them, and the workers follow their parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.world import COLLECTIONS, MT, OPEN_POLICY, PARTNERS, SERVER, audiences, collection
+
+START_S = 60.0
+STOP_S = 40.0
+#: Within this time every worker knows a new credential, refuses a revoked one, and follows a new configuration.
+KNOWN_S = 1.0
+#: Readers and writers of a lane.
+FRIENDS = ["rw", "admin", "partner_b"]
+#: How many collections of their own the tests of a module can have.
+LANES = 40
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def lane(number: int) -> str:
+    """The id of one of the collections in which a test is alone."""
+    return str(uuid.UUID(int=0x7E57 << 64 | number, version=4))
+
+
+def lanes(count: int, root: str = "api2", **more: object) -> dict[str, str]:
+    """The files of so many collections, named lane-0, lane-1, ..."""
+    return {
+        f"lane-{number}": collection(
+            lane(number), f"Lane {number}", root=root, readers=FRIENDS, writers=FRIENDS, accepts=["2.0", "2.1"], **more
+        )
+        for number in range(count)
+    }
+
+
+def write_files(
+    folder: Path,
+    *,
+    policy: str = OPEN_POLICY,
+    partners: str | None = None,
+    collections: Mapping[str, str] | None = None,
+    settings: str = "",
+    max_content_length: int = 1_000_000,
+) -> Path:
+    """The configuration of tests/world.py with some lanes, as files; the path of server.toml."""
+    admin = {"admin": 'kind = "cert"\nclearance = "red"\nadmin = true\n'}
+    texts = {
+        "config/server.toml": SERVER.format(settings=settings, max_content_length=max_content_length),
+        "config/policy.toml": policy,
+        "config/partners.toml": partners or audiences(dict.fromkeys(PARTNERS, "") | admin),
+    }
+    for name, text in (COLLECTIONS | lanes(LANES) if collections is None else collections).items():
+        texts[f"collections/{name}.toml"] = text
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder / "config/server.toml"
+
+
+class Server:
+    """One server: its files, its store, its process when it runs, and its command line."""
+
+    def __init__(self, folder: Path, store: str | None = None, **files: Any) -> None:
+        self.folder = folder
+        self.config = write_files(folder, **files)
+        self.store = store or str(folder / "hub.db")
+        self.log = folder / "stderr.log"
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.tokens: dict[str, str] = {}
+
+    # ---- the command line
+
+    def command(self, *arguments: str) -> list[str]:
+        """The words that run `taxii-server` on these files and this store."""
+        program = str(Path(sys.executable).with_name("taxii-server"))
+        return [program, "--config", str(self.config), "--store", self.store, *arguments]
+
+    def cli(self, *arguments: str, status: int = 0, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; it must end with this status."""
+        done = subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=120,
+            check=False,
+            **more,
+        )
+        assert done.returncode == status, f"{arguments}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def token(self, partner: str) -> str:
+        """A token of this partner, made once."""
+        if partner not in self.tokens:
+            self.tokens[partner] = self.cli("token", "new", partner, "--quiet").stdout.strip()
+            if self.process is not None:
+                time.sleep(KNOWN_S)
+        return self.tokens[partner]
+
+    # ---- the process
+
+    def start(self, workers: int = 2) -> None:
+        """Start it, with the tokens of a lane's friends, and wait until it is ready."""
+        self.token(FRIENDS[0])  # the first command puts the configuration in force
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.token, FRIENDS[1:]))
+        self.begin("--workers", str(workers))
+        deadline = time.monotonic() + START_S
+        while not self._ready():
+            assert self.process is not None
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"the server does not start:\n{self.stderr()}")
+            time.sleep(0.03)
+        while len(self.workers()) < workers:
+            time.sleep(0.03)
+
+    def begin(self, *flags: str) -> subprocess.Popen[bytes]:
+        """Start it without waiting."""
+        command = self.command("serve", "--host", "127.0.0.1", "--port", str(self.port), *flags)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(),
+                preexec_fn=partial(_end_with_parent, os.getpid()),
+            )  # fmt: skip
+        return self.process
+
+    def _ready(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_S)
+
+    def kill(self) -> None:
+        """End it and its workers, whatever they are doing."""
+        if self.process is None:
+            return
+        workers = self.workers()
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(STOP_S)
+        for pid in workers:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+        self.process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        assert self.process is not None
+        return children(self.process.pid)
+
+    def stderr(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    @contextmanager
+    def only(self, worker: int) -> Iterator[None]:
+        """While this lasts, every new connection reaches this one worker: the others are stopped."""
+        others = [pid for pid in self.workers() if pid != worker]
+        try:
+            for pid in others:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
+
+    # ---- requests
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def objects_url(self, collection_id: str, root: str = "api2") -> str:
+        return f"{self.url}/{root}/collections/{collection_id}/objects/"
+
+    def request(self, method: str, url: str, partner: str | None = "rw", **more: Any) -> requests.Response:
+        """One request on a connection of its own, as a TAXII client would send it."""
+        headers = {"Accept": MT, "Connection": "close"} | dict(more.pop("headers", None) or {})
+        if partner is not None and "Authorization" not in headers:
+            headers["Authorization"] = f"Bearer {self.token(partner)}"
+        if not url.startswith("http"):
+            url = self.url + url
+        return requests.request(method, url, headers=headers, timeout=60, **more)
+
+    def get(self, url: str, partner: str | None = "rw", **more: Any) -> requests.Response:
+        return self.request("GET", url, partner, **more)
+
+    def post(
+        self, collection_id: str, objects: Sequence[Mapping[str, Any]], partner: str = "rw", root: str = "api2"
+    ) -> requests.Response:
+        return self.request(
+            "POST", self.objects_url(collection_id, root), partner, headers={"Content-Type": MT},
+            json={"objects": list(objects)},
+        )  # fmt: skip
+
+
+@contextmanager
+def running(folder: Path, store: str | None = None, *, workers: int = 2, **files: Any) -> Iterator[Server]:
+    """A server that answers; ended at the end, and then no process of it is left."""
+    server = Server(folder, store, **files)
+    try:
+        server.start(workers)
+        yield server
+    finally:
+        server.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process, in the order of their start."""
+    try:
+        return sorted(int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except OSError:
+        return []
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that is not just waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Any, timeout_s: float = 20.0, what: str = "") -> None:
+    """Poll until it holds; a test that waits in vain fails here."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"still not after {timeout_s:g} s: {what or condition}"
+        time.sleep(0.02)
+
+
+def environment() -> dict[str, str]:
+    """The environment of the tests without settings of ours; wide lines, no colours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TAXII_SERVER_")}
+    return kept | {"COLUMNS": "200", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _end_with_parent(parent: int) -> None:
+    """In the child: SIGTERM when the tests die, however they die."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
