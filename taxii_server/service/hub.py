@@ -211,7 +211,8 @@ class Hub:
                 )
             ]
             if not mine:
-                raise Forbidden if readable else NotFound
+                # What was readable a moment ago may be gone by now.
+                raise Forbidden if any(record.position in readable for record in records) else NotFound
             doomed = _chosen(mine, wanted, versions)
             if not doomed:
                 raise NotFound
