@@ -23,7 +23,7 @@ from taxii_server.policy.engine import (
     unmarked_rank,
 )
 from taxii_server.policy.facets import UNCLEAR, Facets, FacetSource, Vocabulary
-from taxii_server.policy.markings import RANKS, TLP_IDS, Meaning, Meanings
+from taxii_server.policy.markings import LEVELS, RANKS, TLP_IDS, Meaning, Meanings
 from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule
 
 Verdict = Literal["read", "hide"]
@@ -268,8 +268,15 @@ class Policy:
             elif ruling.rule is None:
                 # The step as such says something that no single rule says, such as "no permit fits".
                 checks.append(Check(name, _WORDS[ruling.outcome], ruling.text))
-            for entry in entries:
-                checks.append(_rule_check(name, entry, case))
+            checks.extend(_rule_check(name, entry, case) for entry in entries)
+            if view is not None and name in ("markings", "granular"):
+                marks = case.markings if name == "markings" else case.granular
+                checks.extend(_marking_check(name, view, id_, meaning) for id_, meaning in marks)
+            if name == "level" and case.levels() != (None,):
+                levels = ", ".join(
+                    "unclear" if n == UNCLEAR_RANK else LEVELS[n] for n in case.levels() if n is not None
+                )
+                checks.append(Check(name, "neutral", f"in effect: {levels}"))
         return tuple(checks)
 
     def case(self, facets: Facets, meanings: Meanings) -> FacetsCase:
@@ -298,6 +305,13 @@ _WORDS: Mapping[Outcome, Literal["passed", "failed", "neutral"]] = {
 
 def _decision(ruling: Ruling) -> Decision:
     return Decision("read" if ruling.outcome == "granted" else "hide", ruling.reason, ruling.rule, ruling.text)
+
+
+def _marking_check(step: str, view: View, id_: str, meaning: Meaning) -> Check:
+    obstacle = view.obstacle(meaning)
+    if obstacle is None:
+        return Check(step, "passed", f"{id_} ({meaning.name}): allows it")
+    return Check(step, "failed", f"{id_}: {obstacle[2]}")
 
 
 def _rule_check(step: str, entry: Entry, case: FacetsCase) -> Check:

@@ -131,6 +131,7 @@ def facets_of(vocabulary: Vocabulary, **values: object) -> Facets:
         ({}, {"confidences": frozenset({50})}, {}, True),
         ({"confidences": frozenset({50})}, {"confidences": frozenset({70})}, {"confidence": 10}, True),
         ({"confidences": frozenset({50})}, {"confidences": frozenset({70})}, {"confidence": 60}, False),
+        ({"confidences": frozenset({50})}, {"confidences": frozenset({100})}, {"confidence": 60}, False),
         ({}, {"creators": frozenset({"i"})}, {"creator": "j"}, False),
         ({}, {"creators": frozenset({"i"})}, {}, True),
         ({}, {"extensions": frozenset({"e"})}, {"extensions": ("f",)}, False),

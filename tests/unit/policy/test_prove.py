@@ -280,6 +280,19 @@ def test_claims_hold_or_not(rules, what, holds):
     assert (claims(rules, what) == []) == holds
 
 
+@pytest.mark.parametrize(("forbidden", "holds"), [('label = "f:x"', False), ('has_facet = "f"', True)])
+def test_a_value_under_a_prefix_that_nobody_names_is_tried_too(forbidden, holds):
+    rules = f'[facets.f]\nlabel_prefix = "f:"\n[[forbid]]\nid = "x"\nwhat = {{ {forbidden} }}\n'
+    assert (claims(rules, '{ has_facet = "f" }') == []) == holds
+
+
+def test_a_claim_proved_for_one_audience_is_not_taken_as_proved_for_another_with_other_rules():
+    rules = '[audience.cert-2]\nkind = "cert"\nclearance = "red"\n[[forbid]]\nid = "f"\nto = { audience = "cert" }\n'
+    assert claims(rules, '{ type = "t" }') == [
+        "p.toml: never 'claim 0' does not hold: cert-2 reads t, clear (rule 'certs-read')"
+    ]
+
+
 def test_rules_that_have_nothing_to_do_with_a_claim_do_not_slow_its_proof():
     rules = '[facets.f]\nlabel_prefix = "f:"\n'
     for number in range(40):

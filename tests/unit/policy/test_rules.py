@@ -296,7 +296,18 @@ def test_explain_lists_every_rule_that_concerns_the_audience_and_those_that_lost
         "cut": "neutral",
         "anonymous": "neutral",
     }
-    assert [check.name for check in explanation.steps][:5] == ["audience", "submitter", "built-in", "markings", "level"]
+    steps = list(dict.fromkeys(check.name for check in explanation.steps))
+    assert steps[:5] == ["audience", "submitter", "built-in", "markings", "level"]
+
+
+def test_explain_judges_every_marking_by_itself(make, build):
+    policy = make()
+    facets = policy.vocabulary.project(build(marks=["green", "REL_FR_DE", "ORCON"], parts=["red"]))
+    steps = policy.explain("pl", facets, Meanings.empty()).steps
+    # The first check of a step is the step as a whole, each further one is about one marking.
+    assert [check.outcome for check in steps if check.name == "markings"] == ["failed", "failed", "failed", "passed"]
+    assert [check.outcome for check in steps if check.name == "granular"] == ["failed", "failed"]
+    assert "in effect: green" in [check.detail for check in steps if check.name == "level"]
 
 
 def test_explain_tells_that_a_rule_was_excused(make, build):
