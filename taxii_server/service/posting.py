@@ -17,7 +17,7 @@ from taxii_server.catalog import Collection
 from taxii_server.errors import BadContent, InvalidObject, StorageUnavailable
 from taxii_server.model import Draft, PageQuery, Record, Traits
 from taxii_server.policy import Facets, Vocabulary
-from taxii_server.service.book import Behind, Book, Coarse, Flags, LabelKey, LabelsMissing
+from taxii_server.service.book import Behind, Book, Coarse, LabelsMissing
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
 from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.traits import read_traits
@@ -165,7 +165,6 @@ class Writer:
         def attempt(edition: int) -> tuple[int, ...]:
             vocabulary = self._book.vocabularies[edition]
             facets = [vocabulary.project(each) for each in traits]
-            self._intern_likely(facets, edition)
 
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
                 self._require_current(log_length, edition)
@@ -177,14 +176,6 @@ class Writer:
 
         positions = self._settle(attempt)
         return _added(drafts, outcomes, positions)
-
-    def _intern_likely(self, facets: Iterable[Facets], edition: int) -> None:
-        """Most objects are the only version of their id: have those labels ready before the transaction."""
-        alone = Flags.FIRST | Flags.LAST
-        keys = {LabelKey(each, None, alone) for each in facets}
-        missing = [key for key in keys if self._book.number(key) is None]
-        if missing:
-            self._book.intern(missing, edition)
 
     # ---- relabel
 

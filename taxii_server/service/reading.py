@@ -143,8 +143,10 @@ class Reader:
         choice = filters.choice
         only_last = choice.last and not (choice.first or choice.every or choice.keys)
         if only_last and self._catalog.policy.defaults.versions != "independent":
-            # An older version is never the latest readable one: what hides the newest hides it too.
-            labels = tuple(number for number in labels if Flags.LAST in self._book.labels[number].key.flags)
+            # An older version that stands alone is never the latest readable one: what hides the newest hides it
+            # too. Where there are copies, the governing version may be another one than the newest of this form.
+            telling = Flags.LAST | Flags.TWIN | Flags.MIXED
+            labels = tuple(number for number in labels if telling & self._book.labels[number].key.flags)
         return labels
 
     def _require_object(self, audience: str, collection: Collection, filters: Filters) -> None:

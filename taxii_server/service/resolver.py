@@ -4,8 +4,8 @@ Labels answer the policy's questions about one record. Two questions are about o
 
 * a record that refers to something hidden is hidden (policy design, C11), through several steps, and with it
   the older versions that it governs (C9);
-* in a view an object stands once: the newest readable version over the sources, and a forged copy of an
-  object whose rightful creator's copy is readable does not stand at all (C13, C16).
+* in a view an object stands once: the newest readable version over the sources. Where the audience reads a copy
+  whose submitter is its creator, forged copies by others do not stand at all (C13, C16); its own copies do.
 
 Both are answered from one look-up of the ids concerned, and only for records that can be affected: the newest
 record of an id that nobody else holds costs nothing when it has no references.
@@ -99,12 +99,12 @@ class Resolver:
             for record in self._records[id_]
             if record.label in self._sight.labels and record.position not in self._closed
         ]
-        rightful = {record.position for record in open_records if self._is_rightful(record)}
+        rightful = {record.submitter for record in open_records if self._is_rightful(record)}
         rivals = [
             record
             for record in open_records
             if record.collection in self._feeds
-            and (not rightful or record.position in rightful or self._is_own(record))
+            and (not rightful or record.submitter in rightful or self._is_own(record))
             and (filters.spec_versions is None or record.spec_version in filters.spec_versions)
         ]
         forms = {record.spec_version for record in rivals}
