@@ -97,10 +97,15 @@ def _object_types(spec_version: str) -> frozenset[str]:
 
 
 def _schema_name(value: Mapping[str, Any], spec_version: str) -> str:
-    """STIX 2.0 knows observables only inside observed-data: at the top level they are custom objects there."""
+    """STIX 2.0 knows observables only inside observed-data: at the top level they are custom objects there.
+
+    A custom type is an object or an observable, and nothing tells which unless an extension does: one with
+    neither `created` nor `modified` is held to what the standard asks of observables.
+    """
     if value["type"] in _object_types(spec_version):
         return str(value["type"])
-    return "cyber-observable-core" if spec_version == "2.1" and is_observable(value) else "core"
+    timeless = "created" not in value and "modified" not in value
+    return "cyber-observable-core" if spec_version == "2.1" and (is_observable(value) or timeless) else "core"
 
 
 def _plainest(error: Any) -> Any:

@@ -50,7 +50,6 @@ REFUSED_BY_SCHEMA = REFUSED_BY_STRUCTURE | {
     "vendors/atlas-stix.json.gz": [
         "modified: '2025-10-27T00:00:00.000Z' is before created, which is '2025-10-31T00:00:00.000Z'",
         "modified: '2025-12-23T00:00:00.000Z' is before created, which is '2025-12-24T00:00:00.000Z'",
-        "created: the property is missing; the OASIS schema requires it",  # x-mitre-collection
     ],
 }
 

@@ -262,7 +262,11 @@ SCHEMA_REFUSES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a property of the draft": (INDICATOR | {"severity": 1}, "", "forbids"),
     "modified before created": (INDICATOR | {"created": "2020-01-01T00:00:00.000Z"}, "modified", "before created"),
-    "a custom object": ({"type": "x-thing", "spec_version": "2.1", "id": f"x-thing--{UUID}"}, "created", "missing"),
+    "a custom object": (
+        {"type": "x-thing", "spec_version": "2.1", "id": f"x-thing--{UUID}", "created": "2020-01-01T00:00:00.000Z"},
+        "modified",
+        "missing",
+    ),
     "an observable": ({"type": "ipv4-addr", "id": f"ipv4-addr--{UUID}"}, "value", "missing"),
     "a TLP of another colour": (
         {
@@ -284,6 +288,11 @@ SCHEMA_REFUSES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "an observable at the top of STIX 2.0": (_sco(spec_version="2.0"), "created", "missing"),
 }
+
+
+def test_a_custom_object_without_times_is_held_to_what_is_asked_of_observables() -> None:
+    value = {"type": "x-thing", "spec_version": "2.1", "id": f"x-thing--{UUID}", "value": "anything"}
+    assert _read(value, "schema").version is None
 
 
 @pytest.mark.parametrize("name", SCHEMA_REFUSES)
