@@ -12,6 +12,7 @@ from taxii_server.cli.context import Session
 from taxii_server.cli.data import export, import_
 from taxii_server.cli.demo import demo
 from taxii_server.cli.explain import explain
+from taxii_server.cli.get import get
 from taxii_server.cli.serve import serve
 from taxii_server.cli.token import password, token
 
@@ -30,5 +31,5 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
     ctx.obj = Session(config, {"store": store} if store else {})
 
 
-for command in (serve, demo, check, reload, token, password, explain, import_, export):
+for command in (serve, demo, check, reload, token, password, explain, get, import_, export):
     main.add_command(command)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taxii_server import settings as settings_module
-from taxii_server.catalog import Catalog, check_catalog, check_settings, read_files
+from taxii_server.catalog import Catalog, Collection, check_catalog, check_settings, read_files
 from taxii_server.errors import ConfigError, NotFound, TaxiiServerError
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings
@@ -114,6 +114,22 @@ def told() -> Iterator[None]:
     except TaxiiServerError as error:
         err.print(f"[red]error[/red] {_plain(str(error))}")
         sys.exit(1)
+
+
+def require_partner(hub: Hub, name: str) -> str:
+    """The name of a partner, or an error that lists the known ones."""
+    known = hub.snapshot.catalog.policy.audiences
+    if name not in known:
+        raise click.BadParameter(f"unknown partner '{name}' (known: {', '.join(sorted(known))})")
+    return name
+
+
+def require_collection(hub: Hub, name: str) -> Collection:
+    """The collection of this name, or an error that lists the known ones."""
+    known = hub.snapshot.catalog.collections
+    if name not in known:
+        raise click.BadParameter(f"unknown collection '{name}' (known: {', '.join(sorted(known))})")
+    return known[name]
 
 
 def _plain(text: str) -> str:

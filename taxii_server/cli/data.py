@@ -10,7 +10,16 @@ import click
 import orjson
 
 from taxii_server.catalog import Collection
-from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
+from taxii_server.cli.context import (
+    Command,
+    Session,
+    err,
+    out,
+    pass_session,
+    progress_bar,
+    require_collection,
+    require_partner,
+)
 from taxii_server.errors import Forbidden
 from taxii_server.model import Actor
 from taxii_server.service.hub import Hub
@@ -36,7 +45,8 @@ def import_(session: Session, files: tuple[Path, ...], collection_name: str, par
     """
     refused = 0
     with session.hub() as hub:
-        collection = _collection(hub, collection_name)
+        collection = require_collection(hub, collection_name)
+        require_partner(hub, partner)
         if not hub.snapshot.catalog.rights(collection, partner).write:
             raise Forbidden(f"{partner} may not write to {collection_name} (see writers in its file)")
         for file in files:
@@ -95,7 +105,8 @@ def export(session: Session, collection_name: str, partner: str, output: Path | 
       taxii-server export interpol --as interpol -o interpol.json
     """
     with session.hub() as hub:
-        collection = _collection(hub, collection_name)
+        collection = require_collection(hub, collection_name)
+        require_partner(hub, partner)
         if not hub.snapshot.catalog.rights(collection, partner).read:
             raise Forbidden(f"{partner} may not read {collection_name} (see readers in its file)")
         filters = Filters(versions=VersionChoice(every=True)) if versions == "all" else None
@@ -118,10 +129,3 @@ def _export(hub: Hub, actor: Actor, collection: Collection, filters: Filters | N
             if token is None:
                 stream.write(b"\n]}\n")
                 return count
-
-
-def _collection(hub: Hub, name: str) -> Collection:
-    known = hub.snapshot.catalog.collections
-    if name not in known:
-        raise click.BadParameter(f"unknown collection '{name}' (known: {', '.join(sorted(known))})")
-    return known[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from taxii_server.cli.context import Command, Session, out, pass_session
+from taxii_server.cli.context import Command, Session, out, pass_session, require_partner
 from taxii_server.errors import NotFound
 from taxii_server.service.explaining import VersionExplained
 from taxii_server.service.explaining import explain as explain_object
@@ -26,9 +26,7 @@ def explain(session: Session, partner: str, object_id: str) -> None:
       taxii-server explain cert-fr indicator--8e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f
     """
     with session.hub() as hub:
-        known = hub.snapshot.catalog.policy.audiences
-        if partner not in known:
-            raise click.BadParameter(f"unknown partner '{partner}' (known: {', '.join(sorted(known))})")
+        require_partner(hub, partner)
         try:
             versions = explain_object(hub, partner, object_id)
         except NotFound:

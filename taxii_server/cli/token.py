@@ -8,8 +8,7 @@ import click
 from rich.table import Table
 
 from taxii_server.auth.secrets import new_password, new_token
-from taxii_server.cli.context import Command, Session, err, out, pass_session
-from taxii_server.service.hub import Hub
+from taxii_server.cli.context import Command, Session, err, out, pass_session, require_partner
 
 
 @click.group()
@@ -33,7 +32,7 @@ def new(session: Session, partner: str, comment: str, quiet: bool) -> None:
       taxii-server token new cert-fr --comment "MISP in Paris"
     """
     with session.hub() as hub:
-        _require_partner(hub, partner)
+        require_partner(hub, partner)
         credential, secret = new_token(partner, comment)
         hub.store.save_credential(credential)
     if quiet:
@@ -85,12 +84,6 @@ def password() -> None:
 def set_(session: Session, partner: str, user: str | None, password: str) -> None:
     """Set the password of a user of PARTNER (HTTP Basic). Revoke it with 'token revoke USER'."""
     with session.hub() as hub:
-        _require_partner(hub, partner)
+        require_partner(hub, partner)
         hub.store.save_credential(new_password(partner, user or partner, password))
     out.print(f"[green]ok[/green] user {user or partner} of {partner} has a new password")
-
-
-def _require_partner(hub: Hub, partner: str) -> None:
-    known = hub.snapshot.catalog.policy.audiences
-    if partner not in known:
-        raise click.BadParameter(f"unknown partner '{partner}' (known: {', '.join(sorted(known))})")
