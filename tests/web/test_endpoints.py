@@ -1,8 +1,8 @@
 """What holds for every endpoint: paths, methods, encodings, and the form of values (TAXII 2.1, 2, 3.1 and 3.8).
 
 Odd URLs are data: tests/cases/taxii/urls.toml. The shapes of resources are in shapes.py and hold for every answer
-of every test, which is how EP-03, EP-11, EP-12, EP-13, TYPE-01, TYPE-02, TYPE-04 to TYPE-08, TYPE-11, CONF-01 and
-CONF-02 are covered.
+of every test, which is how EP-03, EP-11, EP-12, EP-13, TYPE-01, TYPE-02, TYPE-04, TYPE-05, TYPE-06,
+TYPE-07, TYPE-08, TYPE-11, CONF-01 and CONF-02 are covered.
 """
 
 from __future__ import annotations
