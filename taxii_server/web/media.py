@@ -12,7 +12,7 @@ _TYPE = "application/taxii+json"
 _STIX_TYPE = "application/stix+json"
 _STIX_VERSIONS = frozenset({None, "2.0", "2.1"})
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 7230's name of a grammar rule
-_PARAMETER = re.compile(rf'\s*;\s*({_TOKEN})\s*=\s*("(?:[^"\\]|\\.)*"|{_TOKEN})')
+_PARAMETER = re.compile(rf';\s*({_TOKEN})\s*=\s*("(?:[^"\\]|\\.)*"|{_TOKEN})')
 _RANGE = re.compile(rf"\s*({_TOKEN}/{_TOKEN})")
 
 
