@@ -1,6 +1,5 @@
-"""python -m taxii_server: the same as the console script."""
+"""python -m taxii_server: the command line."""
 
 from taxii_server.cli import main
 
-if __name__ == "__main__":
-    main()
+main(prog_name="taxii-server")

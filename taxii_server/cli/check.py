@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from taxii_server import settings as settings_module
@@ -26,17 +27,19 @@ def check(session: Session, show: bool) -> None:
     """
     settings = session.settings()
     if show:
-        table = Table("setting", "value", "from")
+        table = Table()
+        for title in ("setting", "value", "from"):
+            table.add_column(title, overflow="fold")
         for row in settings_module.show(settings):
-            table.add_row(row.name, row.value, row.source)
+            table.add_row(*map(escape, (row.name, row.value, row.source)))
         out.print(table)
     catalog = session.catalog(settings)
     for warning in catalog.warnings:
-        out.print(f"[yellow]warning[/yellow] {warning!s}", markup=True)
+        out.print(f"[yellow]warning[/yellow] {escape(str(warning))}")
     policy = catalog.policy
     out.print(
         f"[green]ok[/green] {len(catalog.api_roots)} API root(s), {len(catalog.collections)} collections, "
-        f"{len(policy.audiences)} partners; policy '{policy.name}' {policy.digest[:12]}: "
+        f"{len(policy.audiences)} partners; policy '{escape(policy.name)}' {policy.digest[:12]}: "
         "all examples hold, all never-claims are proved"
     )
 

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 it could not be done, 2 the configuration or the command 
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,12 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, Collection, check_catalog, check_settings, read_files
-from taxii_server.errors import ConfigError, NotFound, TaxiiServerError
+from taxii_server.errors import ConfigError, NotFound, Problem, TaxiiServerError
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
@@ -38,9 +40,7 @@ class Session:
         """The settings, with flags of the command on top of those of the program."""
         file = self.config or settings_module.default_file()
         if self.config is None and not file.exists():
-            raise ConfigError(
-                [settings_problem(str(file), "no such file; name it with --config or TAXII_SERVER_CONFIG")]
-            )
+            raise ConfigError([Problem(str(file), "", "no such file; name it with --config or TAXII_SERVER_CONFIG")])
         return settings_module.load(file, flags={**self.flags, **flags})
 
     @contextmanager
@@ -72,13 +72,6 @@ class Session:
         return catalog
 
 
-def settings_problem(file: str, message: str) -> Any:
-    """A problem of a file as a whole."""
-    from taxii_server.errors import Problem
-
-    return Problem(file, "", message)
-
-
 @contextmanager
 def progress_bar(what: str, total: int | None = None) -> Iterator[Any]:
     """A callable that takes how many are done; a bar on a terminal, nothing elsewhere or when nothing happens."""
@@ -105,14 +98,19 @@ def told() -> Iterator[None]:
         yield
     except ConfigError as error:
         for problem in error.problems:
-            err.print(f"[red]error[/red] {_plain(str(problem))}")
+            err.print(f"[red]error[/red] {escape(str(problem))}")
         err.print(f"{len(error.problems)} problem(s); nothing was changed.")
         sys.exit(2)
     except NotFound as error:
-        err.print(f"[red]error[/red] {_plain(str(error)) or 'not found'}")
+        err.print(f"[red]error[/red] {escape(str(error)) or 'not found'}")
         sys.exit(1)
     except TaxiiServerError as error:
-        err.print(f"[red]error[/red] {_plain(str(error))}")
+        err.print(f"[red]error[/red] {escape(str(error))}")
+        sys.exit(1)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        err.print(f"[red]error[/red] {escape(str(error))}")
         sys.exit(1)
 
 
@@ -130,10 +128,6 @@ def require_collection(hub: Hub, name: str) -> Collection:
     if name not in known:
         raise click.BadParameter(f"unknown collection '{name}' (known: {', '.join(sorted(known))})")
     return known[name]
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 class Command(click.Command):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+import zlib
 from pathlib import Path
 
 import click
@@ -20,10 +21,10 @@ from taxii_server.cli.context import (
     require_collection,
     require_partner,
 )
-from taxii_server.errors import Forbidden
+from taxii_server.errors import BadContent, Forbidden
 from taxii_server.model import Actor
 from taxii_server.service.hub import Hub
-from taxii_server.service.query import Filters, ReadRequest, VersionChoice
+from taxii_server.service.query import EVERY, Filters, ReadRequest
 
 _SHOWN_FAILURES = 20
 
@@ -37,7 +38,7 @@ def import_(session: Session, files: tuple[Path, ...], collection_name: str, par
     """Store STIX bundles, envelopes, lists or single objects from FILES (.json or .json.gz).
 
     The same checks and the same policy as a POST. What is already there is left alone, so that an import
-    may be run again. Exit status 1 when an object was refused.
+    may be run again. Exit status 1 when an object, or a whole file, was refused; the others are stored.
 
     \b
     Example:
@@ -55,15 +56,18 @@ def import_(session: Session, files: tuple[Path, ...], collection_name: str, par
 
 
 def _import_file(hub: Hub, collection: Collection, partner: str, file: Path) -> int:
-    raw = file.read_bytes()
-    body = _as_envelope(gzip.decompress(raw) if file.suffix == ".gz" else raw)
-    with progress_bar(file.name) as advance:
-        results = hub.writer.add(partner, collection, body, advance)
+    try:
+        raw = file.read_bytes()
+        body = _as_envelope(gzip.decompress(raw) if file.suffix == ".gz" else raw)
+        with progress_bar(file.name) as advance:
+            results = hub.writer.add(partner, collection, body, advance)
+    except (BadContent, EOFError, OSError, zlib.error) as error:
+        err.print(f"{file}: nothing of it is stored: {error}", markup=False)
+        return 1
     failures = [added for added in results if not added.ok]
     present = sum(added.ok and added.message is not None for added in results)
-    out.print(
-        f"{file}: {len(results) - len(failures) - present} stored, {present} already present, {len(failures)} refused"
-    )
+    stored = len(results) - len(failures) - present
+    out.print(f"{file}: {stored} stored, {present} already present, {len(failures)} refused", markup=False)
     for added in failures[:_SHOWN_FAILURES]:
         err.print(f"  {added.id}: {added.message}", markup=False)
     if len(failures) > _SHOWN_FAILURES:
@@ -109,7 +113,7 @@ def export(session: Session, collection_name: str, partner: str, output: Path | 
         require_partner(hub, partner)
         if not hub.snapshot.catalog.rights(collection, partner).read:
             raise Forbidden(f"{partner} may not read {collection_name} (see readers in its file)")
-        filters = Filters(versions=VersionChoice(every=True)) if versions == "all" else None
+        filters = Filters(spec_versions=("2.0", "2.1"), versions=EVERY) if versions == "all" else None
         count = _export(hub, Actor(partner, "command line", "cli"), collection, filters, output)
     err.print(f"[green]ok[/green] {count} objects")
 

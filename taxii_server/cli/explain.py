@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from rich.markup import escape
 
 from taxii_server.cli.context import Command, Session, out, pass_session, require_partner
 from taxii_server.errors import NotFound
@@ -38,22 +39,39 @@ def explain(session: Session, partner: str, object_id: str) -> None:
 def _print(partner: str, version: VersionExplained) -> None:
     record = version.record
     out.print(
-        f"\n[bold]{record.id}[/bold] version {record.version}\n"
+        f"\n[bold]{escape(record.id)}[/bold] version {escape(record.version)}\n"
         f"  posted by {record.submitter} to {version.collection}, date_added {version.date_added}"
     )
     for step in version.explanation.steps:
-        rule = f" (rule '{step.rule}')" if step.rule else ""
-        out.print(f"  {_MARKS.get(step.outcome, ' ')} {step.name}: {step.detail}{rule}")
-    decision = version.explanation.decision
+        if step.detail or step.outcome != "neutral":
+            out.print(f"  {_MARKS.get(step.outcome, ' ')} {escape(_told(step.name, step.detail, step.rule))}")
     for reference in version.hidden_references:
-        out.print(f"  [red]-[/red] refers to {reference}, which {partner} may not read")
+        out.print(f"  [red]-[/red] refers to {escape(reference)}, which {partner} may not read")
     if not version.doors:
         out.print(f"  [red]-[/red] no collection that {partner} may read shows what is stored in {version.collection}")
+    for door in version.doors if version.readable else ():
+        if door in version.served:
+            out.print(f"  [green]+[/green] shown in {door}")
+        else:
+            out.print(f"  [red]-[/red] not shown in {door}: another copy of this version stands there")
+    out.print(f"  => {_outcome(partner, version)}")
+
+
+def _told(name: str, detail: str, rule: str | None) -> str:
+    text = ": ".join(part for part in (name, detail) if part)
+    return f"{text} (rule '{rule}')" if rule and f"'{rule}'" not in text else text
+
+
+def _outcome(partner: str, version: VersionExplained) -> str:
+    decision = version.explanation.decision
+    if version.served:
+        return f"[green]{partner} reads it[/green]: {escape(decision.text)}"
+    if decision.verdict != "read":
+        return f"[red]{partner} does not get it[/red]: {escape(decision.text)}"
+    if version.hidden_references:
+        why = "it refers to something hidden"
+    elif not version.doors:
+        why = "no door leads to it"
     else:
-        out.print(f"  [green]+[/green] shown in: {', '.join(version.doors)}")
-    if version.readable and version.doors:
-        out.print(f"  => [green]{partner} reads it[/green]: {decision.text}")
-    elif decision.verdict == "read":
-        out.print(f"  => [red]{partner} does not get it[/red], though the policy alone would allow it")
-    else:
-        out.print(f"  => [red]{partner} does not get it[/red]: {decision.text}")
+        why = "another copy stands in its place"
+    return f"[red]{partner} does not get it[/red]: the policy alone would allow it, but {why}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from taxii_server.auth.secrets import new_password, new_token
@@ -49,12 +50,14 @@ def new(session: Session, partner: str, comment: str, quiet: bool) -> None:
 def list_(session: Session, everything: bool) -> None:
     """List credentials; never their secrets."""
     with session.hub() as hub:
-        table = Table("id", "partner", "kind", "created", "revoked", "comment")
+        table = Table()
+        for title in ("id", "partner", "kind", "created", "revoked", "comment"):
+            table.add_column(title, overflow="fold")
         for each in hub.store.credentials():
             if everything or not each.revoked:
-                table.add_row(
-                    each.id, each.partner, each.kind, each.created, "yes" if each.revoked else "", each.comment
-                )
+                revoked = "yes" if each.revoked else ""
+                row = (each.id, each.partner, each.kind, each.created, revoked, each.comment)
+                table.add_row(*map(escape, row))
     out.print(table)
 
 
@@ -66,9 +69,9 @@ def revoke(session: Session, credential_id: str) -> None:
     with session.hub() as hub:
         found = hub.store.revoke_credential(credential_id)
     if not found:
-        err.print(f"[red]error[/red] no credential '{credential_id}'; 'taxii-server token list' shows them")
+        err.print(f"[red]error[/red] no credential '{escape(credential_id)}'; 'taxii-server token list' shows them")
         sys.exit(1)
-    out.print(f"[green]ok[/green] {credential_id} is revoked")
+    out.print(f"[green]ok[/green] {escape(credential_id)} is revoked")
 
 
 @click.group()
@@ -86,4 +89,4 @@ def set_(session: Session, partner: str, user: str | None, password: str) -> Non
     with session.hub() as hub:
         require_partner(hub, partner)
         hub.store.save_credential(new_password(partner, user or partner, password))
-    out.print(f"[green]ok[/green] user {user or partner} of {partner} has a new password")
+    out.print(f"[green]ok[/green] user {escape(user or partner)} of {partner} has a new password")

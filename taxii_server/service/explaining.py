@@ -13,10 +13,10 @@ from taxii_server.errors import NotFound
 from taxii_server.model import PageQuery, Record
 from taxii_server.policy import Decision, Explanation
 from taxii_server.service.hub import Hub, Snapshot
+from taxii_server.service.query import EVERY, Filters
 from taxii_server.service.resolver import Resolver
 from taxii_server.storage.base import Store
 from taxii_server.times import format_position
-
 
 #: A decision's reason in a few words, for tables; the policy's own text has the details.
 _PHRASES = {
@@ -39,7 +39,11 @@ _PHRASES = {
 
 @dataclass(frozen=True, slots=True)
 class VersionExplained:
-    """One stored version: what the policy says, whether it is reachable, what hides it, and the outcome."""
+    """One stored version: what the policy says, what hides it, and where the audience gets it.
+
+    `doors` are the collections that show what is stored where this is, `served` those of them that serve it:
+    all of them when it is readable, save where another copy of the same version stands.
+    """
 
     record: Record
     collection: str
@@ -48,6 +52,7 @@ class VersionExplained:
     doors: tuple[str, ...]
     hidden_references: tuple[str, ...]
     readable: bool
+    served: tuple[str, ...]
 
 
 def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
@@ -58,6 +63,8 @@ def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
     if not records:
         raise NotFound
     resolver = _resolver(hub, snapshot, audience)
+    readable = {record.position for record in resolver.readable(records)}
+    served = _served(hub, snapshot, audience, [record for record in records if record.position in readable])
     names = {collection.id: collection.name for collection in snapshot.catalog.collections.values()}
     explained: list[VersionExplained] = []
     for record in records:
@@ -69,7 +76,8 @@ def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
                 explanation=_explanation(hub, snapshot, audience, record),
                 doors=_doors(snapshot, audience, record.collection),
                 hidden_references=resolver.hidden_references(record),
-                readable=bool(resolver.readable([record])),
+                readable=record.position in readable,
+                served=tuple(name for name, positions in served.items() if record.position in positions),
             )
         )
     return explained
@@ -144,6 +152,21 @@ def _doors(snapshot: Snapshot, audience: str, collection_id: str) -> tuple[str, 
         for collection in catalog.collections.values()
         if catalog.rights(collection, audience).read and collection_id in catalog.feeds(collection)
     )
+
+
+def _served(hub: Hub, snapshot: Snapshot, audience: str, readable: list[Record]) -> dict[str, set[int]]:
+    """For each collection that the audience reads: which positions of these readable records of one id it serves."""
+    catalog = snapshot.catalog
+    sight = snapshot.sights.of(audience)
+    every = Filters(spec_versions=("2.0", "2.1"), versions=EVERY)
+    served: dict[str, set[int]] = {}
+    for collection in catalog.collections.values():
+        if catalog.rights(collection, audience).read:
+            feeds = catalog.feeds(collection)
+            offered = [record for record in readable if record.collection in feeds]
+            standing = Resolver(hub.store, hub.book, catalog, sight, feeds).standing(offered, every)
+            served[collection.name] = {record.position for record in standing}
+    return served
 
 
 def _resolver(hub: Hub, snapshot: Snapshot, audience: str) -> Resolver:
