@@ -59,7 +59,8 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
 
 def make_authenticator(settings: Settings, directory: Directory) -> Authenticator:
     """The authenticator with the schemes that are switched on."""
-    realm = "".join(char for char in settings.title if char.isprintable() and char not in '"\\')
+    # A header is Latin-1 at most: a title in Greek would break every 401.
+    realm = "".join(char for char in settings.title if char.isascii() and char.isprintable() and char not in '"\\')
     schemes: list[Scheme] = []
     if settings.auth_basic:
         schemes.append(BasicScheme(directory, PasswordChecker(settings.password_cache_s), realm))

@@ -11,7 +11,6 @@ from typing import cast
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.routing import RequestRedirect
 
 from taxii_server.auth.base import Authenticator
 from taxii_server.catalog import Collection, Rights
@@ -47,9 +46,7 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
             return
         require_fresh()
         g.actor = authenticator.authenticate(request.headers.get("Authorization"))
-        if isinstance(request.routing_exception, RequestRedirect):
-            # A path without its final slash: a redirect would drop the method or the credentials of some clients.
-            raise NotFound
+        # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
             raise NotFound
 

@@ -22,9 +22,10 @@ import uuid
 from typing import Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from taxii_server import audit
 from taxii_server.auth.base import Unauthenticated
 from taxii_server.errors import (
     BadContent,
@@ -81,11 +82,29 @@ def error_response(status: int, description: str | None = None, code: str | None
         logging.ERROR if status == 500 else logging.INFO,
         "%s %s answers %d, error_id %s",
         request.method,
-        request.path[:200].encode("unicode_escape").decode(),
+        _shown_path(),
         status,
         error_id,
     )
     return Response(orjson.dumps(body), status, content_type=TAXII)
+
+
+def _shown_path() -> str:
+    """The path as it may stand in a log: a stranger wrote it, so it is short and cannot begin a line."""
+    return request.path[:200].encode("unicode_escape").decode()
+
+
+def _audit_denial(status: int) -> None:
+    actor = g.get("actor")
+    audit.record(
+        "denied",
+        partner=actor and actor.partner,
+        credential=actor and actor.credential,
+        address=None if actor else request.remote_addr,
+        status=status,
+        method=request.method,
+        path=_shown_path(),
+    )
 
 
 def register_errors(app: Flask) -> None:
@@ -93,6 +112,7 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Unauthenticated)
     def handle_unauthenticated(error: Unauthenticated) -> Response:
+        _audit_denial(401)
         if app.config["HIDE_UNAUTHENTICATED"]:
             return error_response(404)
         response = error_response(401, "Send the credentials that the operator of this server gave you.")
@@ -106,6 +126,7 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(Forbidden)
     def handle_forbidden(_: Forbidden) -> Response:
+        _audit_denial(403)
         return error_response(403, "You may not do this here; can_read and can_write of the collection say more.")
 
     @app.errorhandler(NotAcceptable)

@@ -208,6 +208,35 @@ def test_every_read_and_write_leaves_an_audit_line(hub: World, caplog: pytest.Lo
     assert sent["pattern"] not in "".join(lines)
 
 
+# POL-09: who tried what in vain
+def test_every_denial_leaves_an_audit_line(hub: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "taxii_server.audit")
+    hub.get("/api1/%0anope/", None)
+    hub.post([indicator()], "ro", "253900d3-b9dd-46df-8184-469380fae6d2")
+    stranger, reader = [each.facts for each in caplog.records if each.name == "taxii_server.audit"]  # type: ignore[attr-defined]
+    assert stranger == {
+        "address": "127.0.0.1",
+        "status": 401,
+        "method": "GET",
+        "path": r"/api1/\nnope/",
+    }
+    assert (reader["partner"], reader["status"], reader["method"]) == ("ro", 403, "POST")
+    assert reader["credential"] in hub.tokens["ro"]
+    assert hub.tokens["ro"] not in caplog.text
+
+
+# POL-12
+def test_a_suspended_partner_is_offered_nothing(make_hub: MakeHub) -> None:
+    hub = make_hub()
+    assert hub.get(f"{URL}/").status_code == 200
+    partners = hub.folder / "config/partners.toml"
+    partners.write_text(partners.read_text().replace("[audience.rw]\n", "[audience.rw]\nsuspended = true\n"))
+    hub.apply()
+    assert "api_roots" not in hub.get("/taxii2/").json
+    assert hub.get(f"{URL}/objects/").status_code == 404
+    assert hub.post([indicator()]).status_code == 404
+
+
 # POL-07: an object that becomes readable reaches pollers under the date of the grant
 @pytest.mark.xfail(reason="late grants have no date of their own: a poller has to read from the start", strict=True)
 def test_what_becomes_readable_later_reaches_pollers(make_hub: MakeHub) -> None:

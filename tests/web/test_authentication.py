@@ -56,12 +56,15 @@ def test_the_challenges_name_registered_schemes_and_a_realm(hub: World) -> None:
     assert challenges == ['Basic realm="Test hub", charset="UTF-8"', 'Bearer realm="Test hub"']
 
 
-# AUTH-03: a title is free text, a quoted-string is not
-def test_a_title_with_quotes_does_not_break_the_challenge(make_hub: MakeHub) -> None:
-    hub = make_hub()
-    app = create_app(replace(hub.settings, title='The "best"\\hub\nin town'), hub.store, background=False)
+# AUTH-03: a title is free text, a quoted-string in a header is not
+@pytest.mark.parametrize(
+    ("title", "realm"),
+    [('The "best"\\hub\nin town', "The besthubin town"), ("Κέντρο CTI \U0001f480", " CTI "), ("Ω", "")],
+)
+def test_a_title_in_any_script_does_not_break_the_challenge(hub: World, title: str, realm: str) -> None:
+    app = create_app(replace(hub.settings, title=title), hub.store, background=False)
     answer = app.test_client().get("/taxii2/", headers={"Accept": MT})
-    assert answer.headers["WWW-Authenticate"] == 'Basic realm="The besthubin town", charset="UTF-8"'
+    assert answer.headers["WWW-Authenticate"] == f'Basic realm="{realm}", charset="UTF-8"'
 
 
 # AUTH-04
