@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 from flask import Request
+from werkzeug.exceptions import HTTPException
 
 from taxii_server.errors import BadContent, ContentTooLarge
 
@@ -58,6 +59,8 @@ def _read_up_to(request: Request, limit_bytes: int) -> bytes:
 def _read_chunk(request: Request) -> bytes:
     try:
         return request.stream.read(_CHUNK)
+    except HTTPException:
+        raise
     except Exception as error:
         # Every WSGI server has errors of its own for a broken chunk or a lost connection; the fault is the client's.
         raise IncompleteBody from error

@@ -8,6 +8,7 @@ method-not-allowed    405     the URL exists without this method
 not-acceptable        406     the Accept header leaves out application/taxii+json;version=2.1
 bad-query             400     a malformed query parameter, or a `next` that is not ours
 bad-request           400     not understood at HTTP level, or a body that ends too early
+timeout               408     the body did not come in time
 too-large             413     the body is larger than max_content_length
 unsupported-media     415     Content-Type or Content-Encoding of the body
 bad-content           422     the body as a whole cannot be processed
@@ -50,6 +51,7 @@ _TITLES = {
     404: ("not-found", "Not found"),
     405: ("method-not-allowed", "Method not allowed"),
     406: ("not-acceptable", "Not acceptable"),
+    408: ("timeout", "Request timeout"),
     413: ("too-large", "Content too large"),
     415: ("unsupported-media", "Unsupported media type"),
     422: ("bad-content", "Unprocessable content"),

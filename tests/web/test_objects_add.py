@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 import pytest
+from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 from werkzeug.test import TestResponse
 
 from taxii_server.times import now_position, parse_position
@@ -259,11 +260,18 @@ def test_a_body_shorter_than_announced_is_refused(room: Room, terminated: bool) 
     assert not room.objects()
 
 
-# ADD-11, ADD-09
-def test_a_connection_that_breaks_while_the_body_is_read_is_no_fault_of_the_server(room: Room) -> None:
+# ADD-11, ADD-09: what the WSGI server raises of its own, and what it raises as an HTTP status
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [(OSError("reset"), 400), (ValueError("bad chunk"), 400), (ClientDisconnected(), 400), (RequestTimeout(), 408)],
+    ids=repr,
+)
+def test_a_connection_that_breaks_while_the_body_is_read_is_no_fault_of_the_server(
+    room: Room, fault: Exception, status: int
+) -> None:
     class Broken(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
-            raise OSError("connection reset")
+            raise fault
 
     answer = room.world.request(
         "POST",
@@ -271,7 +279,7 @@ def test_a_connection_that_breaks_while_the_body_is_read_is_no_fault_of_the_serv
         headers={"Content-Type": MT},
         environ_overrides={"wsgi.input": Broken(), **CHUNKED},
     )
-    assert answer.status_code == 400
+    assert answer.status_code == status
     assert not room.objects()
 
 
