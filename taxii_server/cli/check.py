@@ -50,6 +50,10 @@ def reload(session: Session) -> None:
     """Check the configuration on disk and put it in force for every running server of this store.
 
     Running servers follow within a second. A configuration that does not hold changes nothing.
+
+    \b
+    Example:
+      taxii-server reload
     """
     settings = session.settings()
     session.catalog(settings)

@@ -48,7 +48,12 @@ def new(session: Session, partner: str, comment: str, quiet: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Revoked ones too.")
 @pass_session
 def list_(session: Session, everything: bool) -> None:
-    """List credentials; never their secrets."""
+    """List credentials; never their secrets.
+
+    \b
+    Example:
+      taxii-server token list --all
+    """
     with session.hub() as hub:
         table = Table()
         for title in ("id", "partner", "kind", "created", "revoked", "comment"):
@@ -65,7 +70,12 @@ def list_(session: Session, everything: bool) -> None:
 @click.argument("credential_id")
 @pass_session
 def revoke(session: Session, credential_id: str) -> None:
-    """Revoke the token or password with this id; running servers refuse it within a second."""
+    """Revoke the token or password with this id; running servers refuse it within a second.
+
+    \b
+    Example:
+      taxii-server token revoke 3f1c0a9b7d52
+    """
     with session.hub() as hub:
         found = hub.store.revoke_credential(credential_id)
     if not found:
@@ -85,7 +95,12 @@ def password() -> None:
 @click.password_option(help="Asked for when not given; prefer that, the command line is visible to others.")
 @pass_session
 def set_(session: Session, partner: str, user: str | None, password: str) -> None:
-    """Set the password of a user of PARTNER (HTTP Basic). Revoke it with 'token revoke USER'."""
+    """Set the password of a user of PARTNER (HTTP Basic). Revoke it with 'token revoke USER'.
+
+    \b
+    Example:
+      taxii-server password set cert-fr --user analyst
+    """
     with session.hub() as hub:
         require_partner(hub, partner)
         hub.store.save_credential(new_password(partner, user or partner, password))
