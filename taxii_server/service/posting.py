@@ -113,9 +113,7 @@ class Writer:
 
     # ---- add
 
-    def _add_portion(
-        self, submitter: str, collection: Collection, items: Sequence[Item], first: int
-    ) -> list[Added]:
+    def _add_portion(self, submitter: str, collection: Collection, items: Sequence[Item], first: int) -> list[Added]:
         results: list[Added | None] = [None] * len(items)
         drafts: list[Draft] = []
         traits: list[Traits] = []

@@ -105,9 +105,7 @@ def plan_relabelling(
 
 
 def _stored(record: Record, facets: Facets) -> _Member:
-    return _Member(
-        record.collection, record.submitter, record.spec_version, record.version_key, facets, record=record
-    )
+    return _Member(record.collection, record.submitter, record.spec_version, record.version_key, facets, record=record)
 
 
 def _drafted(draft: Draft, facets: Facets, index: int) -> _Member:

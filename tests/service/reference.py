@@ -150,7 +150,8 @@ class Reference:
         return frozenset(
             marking
             for place, facets, governor in self.ledger.ever
-            if place in reachable and facets.defines is None
+            if place in reachable
+            and facets.defines is None
             and self.policy.decide(audience, facets, self.ledger.meanings, governor, frozenset()).verdict == "read"
             for marking in (*facets.markings, *facets.granular)
         )
@@ -192,9 +193,7 @@ class Reference:
             key=lambda record: record.position,
         )
 
-    def _standing(
-        self, audience: str, same: list[Item], feeds: tuple[str, ...], filters: Filters
-    ) -> list[Record]:
+    def _standing(self, audience: str, same: list[Item], feeds: tuple[str, ...], filters: Filters) -> list[Record]:
         rightful = {item.record.submitter for item in same if self._rightful(item)}
         if rightful:
             same = [item for item in same if item.record.submitter in {*rightful, audience}]
