@@ -200,22 +200,18 @@ class Hub:
 
         readable = self.book.settled(look)
 
+        def is_mine(record: Record) -> bool:
+            owned = rights.delete_any and record.collection == collection.id and record.position in readable
+            return owned or record.submitter == actor.partner
+
         def pick(records: Sequence[Record]) -> Sequence[Record]:
-            mine = [
-                record
-                for record in records
-                if record.collection in feeds
-                and (
-                    record.submitter == actor.partner
-                    or (rights.delete_any and record.collection == collection.id and record.position in readable)
-                )
-            ]
-            if not mine:
-                # What was readable a moment ago may be gone by now.
-                raise Forbidden if any(record.position in readable for record in records) else NotFound
-            doomed = _chosen(mine, wanted, versions)
+            # `last` is the one that a read shows as last, also when another partner posted it.
+            seen = [r for r in records if r.collection in feeds and (is_mine(r) or r.position in readable)]
+            chosen = _chosen(seen, wanted, versions)
+            doomed = [record for record in chosen if is_mine(record)]
             if not doomed:
-                raise NotFound
+                # What was readable a moment ago may be gone by now.
+                raise Forbidden if chosen else NotFound
             return doomed
 
         gone = self.writer.delete(object_id, pick)
