@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from tests.web.data import observable, statement
 from tests.web.rooms import MakeHub
-from tests.world import FIRST, LAST, OPEN_POLICY, RW, World, indicator, malware, relationship
+from tests.world import FIRST, LAST, OPEN_POLICY, RO, RW, World, indicator, malware, relationship
 
 #: partner_b does not get what carries the label "secret"; rw, admin and the others do.
 SECRETS = (
@@ -113,7 +113,7 @@ def test_a_page_is_full_whatever_lies_hidden_in_between(make_hub: MakeHub) -> No
     answer = hub.get(f"{URL}/objects/?limit=10", "partner_b")
     assert answer.json == {"objects": shown}
     assert list(hub.walk("partner_b", limit=3)) == shown
-    assert len(list(hub.walk("rw", "378e5de7-84a4-45e4-8a34-c02a43d0b657", "manifest", limit=20))) == 10_000
+    assert len(list(hub.walk("rw", RW, "manifest", limit=20))) == 10_000
 
 
 # PAG-10: also when references and not labels hide them
@@ -212,7 +212,7 @@ def test_every_read_and_write_leaves_an_audit_line(hub: World, caplog: pytest.Lo
 def test_every_denial_leaves_an_audit_line(hub: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "taxii_server.audit")
     hub.get("/api1/%0anope/", None)
-    hub.post([indicator()], "ro", "253900d3-b9dd-46df-8184-469380fae6d2")
+    hub.post([indicator()], "ro", RO)
     stranger, reader = [each.facts for each in caplog.records if each.name == "taxii_server.audit"]  # type: ignore[attr-defined]
     assert stranger == {
         "address": "127.0.0.1",

@@ -125,6 +125,18 @@ def test_deleting_my_copy_leaves_anothers(room: Room) -> None:
     assert room.delete(sent["id"]).status_code == 403
 
 
+# DEL-09, DEL-17: "last" is what a read shows as last, not the last of one's own
+def test_a_version_that_another_partner_posted_is_not_deleted_nor_taken_for_an_older_one(room: Room) -> None:
+    room.store(FT6[0])
+    room.store(FT6[1], partner="partner_b")
+    for choice in ("last", FT6[1]["modified"]):
+        assert room.delete(A, f"?match[version]={choice}").status_code == 403
+    assert room.delete(A, "?match[version]=1999-01-01T00:00:00Z").status_code == 404
+    assert room.names("?match[version]=all") == ["A1", "A2"]
+    assert room.delete(A, "?match[version]=first,last").status_code == 200
+    assert room.names("?match[version]=all") == ["A2"]
+
+
 # DEL-17
 def test_the_owner_of_a_collection_may_delete_there_what_others_posted(make_hub: MakeHub) -> None:
     lists = {"readers": ["rw", "partner_b"], "writers": ["rw", "partner_b"]}

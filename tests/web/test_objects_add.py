@@ -249,6 +249,21 @@ def test_a_body_without_end_is_not_read_to_the_end(room: Room) -> None:
     assert Endless.taken < 1_200_000
 
 
+# ADD-09: a body that is announced as too large is not read at all
+def test_a_body_announced_as_too_large_is_not_read(room: Room) -> None:
+    class Unread(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise AssertionError("the body was read")
+
+    answer = room.world.request(
+        "POST",
+        f"{room.url}/objects/",
+        headers={"Content-Type": MT},
+        environ_overrides={"wsgi.input": Unread(), "CONTENT_LENGTH": "1000001"},
+    )
+    assert answer.status_code == 413
+
+
 # ADD-09, ADD-33: what arrived parses, but the client meant to send more
 @pytest.mark.parametrize("terminated", [False, True])
 def test_a_body_shorter_than_announced_is_refused(room: Room, terminated: bool) -> None:

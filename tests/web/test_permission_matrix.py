@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.web.endpoints import endpoints
-from tests.web.rooms import MakeHub
+from tests.web.rooms import InspectedWorld
 from tests.world import MT, World, collection, indicator
 
 #: (can_read, can_write) -> the status of GET MAN, OBJS, OBJ, VERS; of POST OBJS; of DELETE OBJ; None: not visible.
@@ -48,7 +48,6 @@ TABLES = {
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A collection for every row, which admin filled; rw has the rights of the row."""
-    from tests.web.rooms import InspectedWorld
 
     def lists(rights: tuple[bool, bool] | None) -> dict[str, list[str]]:
         read, write = rights or (False, False)
@@ -104,7 +103,7 @@ def test_deleting_what_is_not_there_tells_the_rights_first(matrix: World, rights
 
 # EP-05, MAN-16, OBJ1-13, DEL-15, VERS-11, ADD-31, COLS-08, STAT-18, DISC-13
 @pytest.mark.parametrize("name", TABLES)
-def test_an_endpoint_fails_only_as_its_table_says(make_hub: MakeHub, matrix: World, name: str) -> None:
+def test_an_endpoint_fails_only_as_its_table_says(matrix: World, name: str) -> None:
     for rights, id_ in IDS.items():
         (endpoint,) = [each for each in endpoints(id_) if each.name == name]
         for query in ("", "?limit=0", "?match[version]=all,last", "?next=x", "?added_after=x"):
