@@ -54,6 +54,8 @@ def demo(session: Session, once: bool, port: int | None, store_url: str | None) 
         settings = session.settings(
             store=store, host="127.0.0.1", port=port or _free_port(session.settings().port), log_level="warning"
         )
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, _end)  # so that the server ends with us
         with session.hub(settings, apply=True) as hub, _serving(session, settings) as server:
             url = f"http://{settings.host}:{settings.port}"
             logins = _make_logins(hub)
@@ -65,6 +67,10 @@ def demo(session: Session, once: bool, port: int | None, store_url: str | None) 
                 sys.exit(1)
             if not once:
                 _leave_running(hub, url, logins[_GUEST], server)
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _post_all(hub: Hub, url: str, logins: dict[str, Login], progress: Progress) -> None:
