@@ -54,7 +54,7 @@ class Resolver:
         crowded = {record.id for record in records if not self._stands_alone(record, filters)}
         governed = {record.id for record in records if not self._governs_itself(record)}
         # What is on the page, is the newest of its id and refers to nothing is readable: no need to look it up.
-        plain = {record.id for record in records if not _refers(record)} - governed
+        plain = {record.id for record in records if not _refers(record) and not self._is_own_twin(record)} - governed
         wanted = {id_ for record in records for id_ in self._references(record)} - plain
         self._load(wanted | crowded | governed)
         chosen = {id_: self._choose(id_, filters) for id_ in crowded}
@@ -125,6 +125,10 @@ class Resolver:
 
     def _is_own(self, record: Record) -> bool:
         return record.submitter == self._sight.audience
+
+    def _is_own_twin(self, record: Record) -> bool:
+        """Whether it is the audience's own copy of an id of which there may be others."""
+        return self._is_own(record) and Flags.TWIN in self._key(record).flags
 
     def _is_rightful(self, record: Record) -> bool:
         """Whether the submitter owns the identity that the record names as its creator."""
@@ -198,18 +202,22 @@ class Resolver:
         An id is hidden when the store has records of it, but none that the audience may read. An id without
         a record is unknown, not hidden: STIX allows references to what is elsewhere (3.3). Records in a cycle that
         all may be read stay readable: hiding starts from what is really hidden.
+
+        The audience's own copies do not count where others have some: it could post whatever id it guesses, and
+        what others say about the hidden object would appear.
         """
         spreading = [id_ for id_ in too_deep if id_ not in self._hidden]
         self._hidden.update(spreading)
         for id_ in fresh:
-            readable = [record for record in self._records[id_] if record.label in self._sight.labels]
+            foreign = [record for record in self._records[id_] if not self._is_own(record)]
+            readable = [record for record in foreign if record.label in self._sight.labels]
             self._open[id_] = len(readable)
             for record in readable:
                 for reference in self._needs(record):
                     self._dependents.setdefault(reference, []).append(record)
                 if not self._is_open(record):
                     spreading += self._close(record)
-            if self._records[id_] and not readable and id_ not in self._hidden:
+            if foreign and not readable and id_ not in self._hidden:
                 self._hidden.add(id_)
                 spreading.append(id_)
         while spreading:

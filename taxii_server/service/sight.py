@@ -28,7 +28,7 @@ class Sight:
     generation: int
     labels: frozenset[int]
     by_collection: dict[str, tuple[int, ...]]
-    #: marking-definition ids on anything that the audience may read (policy design, C12)
+    #: marking-definition ids on anything of others that the audience may read (policy design, C12)
     carried: frozenset[str]
 
     def labels_in(self, collections: Iterable[str]) -> tuple[int, ...]:
@@ -96,7 +96,8 @@ class Sights:
         found = allowed(policy, audience, judged, meanings, frozenset())
         carried = set(known.carried)
         for number, facets, _ in judged:
-            if number in found:
+            # Its own objects carry whatever it likes: they open no definition of others.
+            if number in found and facets.submitter != audience:
                 carried.update(facets.markings, facets.granular)
         found |= allowed(policy, audience, self._judged_in(definitions, reachable), meanings, frozenset(carried))
         return Sight(

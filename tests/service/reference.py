@@ -138,9 +138,10 @@ class Reference:
             )
             if decision.verdict == "read" and item.record.collection in reachable:
                 readable.append(item)
+        # Own copies do not count where others have some: nobody finds out by posting what it guesses.
+        foreign = {item.record.id for item in self.items if item.record.submitter != audience}
         while True:
-            visible = {item.record.id for item in readable}
-            hidden = self.by_id.keys() - visible
+            hidden = foreign - {item.record.id for item in readable if item.record.submitter != audience}
             still = [item for item in readable if not hidden.intersection(self._needs(item, audience))]
             if len(still) == len(readable):
                 return readable
@@ -152,6 +153,7 @@ class Reference:
             for place, facets, governor in self.ledger.ever
             if place in reachable
             and facets.defines is None
+            and facets.submitter != audience
             and self.policy.decide(audience, facets, self.ledger.meanings, governor, frozenset()).verdict == "read"
             for marking in (*facets.markings, *facets.granular)
         )
