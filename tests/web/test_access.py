@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from tests.web.data import observable, statement
 from tests.web.rooms import MakeHub
-from tests.world import FIRST, LAST, OPEN_POLICY, RO, RW, World, indicator, malware, relationship
+from tests.world import FIRST, LAST, OPEN_POLICY, RO, RW, WO, World, collection, indicator, malware, relationship
 
 #: partner_b does not get what carries the label "secret"; rw, admin and the others do.
 SECRETS = (
@@ -88,6 +88,17 @@ def test_deleting_and_posting_a_hidden_object_is_answered_as_if_it_were_absent(h
     status = hub.post([mine], "partner_b").json
     assert status["successes"] == [{"id": mine["id"], "version": mine["modified"]}]
     assert hub.get(f"{URL}/objects/{hidden['id']}/", "rw").status_code == 200
+
+
+# POL-05, DEL-17: the owner of a collection may delete what others posted there, as far as it can read it
+def test_an_owner_cannot_delete_what_is_hidden_from_it(make_hub: MakeHub) -> None:
+    lists = {"readers": ["rw", "partner_b"], "writers": ["rw", "partner_b"]}
+    hub = make_hub(policy=SECRETS, collections={"rw": collection(RW, "Owned", owner="partner_b", **lists)})
+    hidden, shown = secret(), indicator()
+    hub.post([hidden, shown])
+    assert hub.delete(f"{URL}/objects/{hidden['id']}/", "partner_b").status_code == 404
+    assert hub.delete(f"{URL}/objects/{shown['id']}/", "partner_b").status_code == 200
+    assert hub.objects("rw") == [hidden]
 
 
 # POL-02, LIM-03, PAG-11, HDR-05
@@ -223,6 +234,17 @@ def test_every_denial_leaves_an_audit_line(hub: World, caplog: pytest.LogCapture
     assert (reader["partner"], reader["status"], reader["method"]) == ("ro", 403, "POST")
     assert reader["credential"] in hub.tokens["ro"]
     assert hub.tokens["ro"] not in caplog.text
+
+
+# POL-12, STAT-20: with the API root its statuses are out of sight
+def test_a_partner_that_lost_its_root_cannot_read_its_statuses(make_hub: MakeHub) -> None:
+    hub = make_hub()
+    id_ = hub.post([indicator()], "wo", WO).json["id"]
+    assert hub.get(f"/api1/status/{id_}/", "wo").status_code == 200
+    for file in (hub.folder / "collections").iterdir():
+        file.write_text(file.read_text().replace(', "wo"', "").replace('"wo"', '"admin"'))
+    hub.apply()
+    assert hub.get(f"/api1/status/{id_}/", "wo").status_code == 404
 
 
 # POL-12
