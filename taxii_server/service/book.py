@@ -51,6 +51,11 @@ class Flags(IntFlag):
     TWIN = 8
 
 
+#: An older version that stands alone is never the latest readable one: what hides the newest hides it too. Where
+#: there are copies, the version that governs may be another one than the newest of this lineage.
+_TELLING = Flags.LAST | Flags.TWIN | Flags.MIXED
+
+
 @dataclass(frozen=True, slots=True)
 class LabelKey:
     """What a label stands for. `governor` holds the facets of the newest version where they differ."""
@@ -102,6 +107,8 @@ class Book:
         #: the number of the newest vocabulary: facets projected under another edition are out of date
         self.edition = 0
         self.labels: dict[int, Label] = {}
+        #: the labels of records that may be the latest readable version of their id
+        self.latest: set[int] = set()
         #: the labels of marking-definitions, ascending: who reads them depends on other labels (policy design, C12)
         self.definitions: list[int] = []
         self.meanings = Meanings.empty()
@@ -222,6 +229,8 @@ class Book:
         exact = self._is_exact(key, number)
         if key.facets.defines is not None and number not in self.labels:
             self.definitions.append(number)
+        if _TELLING & key.flags:
+            self.latest.add(number)
         self.labels[number] = Label(number, key, exact)
         if exact:
             self._numbers.setdefault(key, number)

@@ -15,7 +15,7 @@ import orjson
 from taxii_server.catalog import Catalog, Collection
 from taxii_server.errors import BadQuery, NotFound
 from taxii_server.model import PageQuery, Record
-from taxii_server.service.book import Behind, Book, Flags
+from taxii_server.service.book import Behind, Book
 from taxii_server.service.cursor import CursorSeal
 from taxii_server.service.query import EVERY, Filters, ReadRequest
 from taxii_server.service.resolver import Resolver
@@ -143,10 +143,7 @@ class Reader:
         choice = filters.choice
         only_last = choice.last and not (choice.first or choice.every or choice.keys)
         if only_last and self._catalog.policy.defaults.versions != "independent":
-            # An older version that stands alone is never the latest readable one: what hides the newest hides it
-            # too. Where there are copies, the governing version may be another one than the newest of this form.
-            telling = Flags.LAST | Flags.TWIN | Flags.MIXED
-            labels = tuple(number for number in labels if telling & self._book.labels[number].key.flags)
+            labels = tuple(filter(self._book.latest.__contains__, labels))
         return labels
 
     def _require_object(self, audience: str, collection: Collection, filters: Filters) -> None:

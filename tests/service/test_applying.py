@@ -207,6 +207,7 @@ def test_what_is_posted_while_a_policy_is_applied_is_judged_by_it_afterwards(sto
                 # An id that both submitters keep changing is labelled anew all the time.
                 site.store("bob", "bob-box", malware(id_, time, labels=["victim"]), hub=other)
                 posted.append(fine["id"])
+                stop.wait(0.005)  # SQLite lets a waiting writer of another process in only when it looks
         except BaseException as error:  # noqa: BLE001 - shown by the test
             failed.append(error)
 
