@@ -18,9 +18,10 @@ def read_references(value: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[st
     """The ids whose being hidden hides this object (hard), and those that could be taken out of a list (soft).
 
     Looks at any depth. Hard: single references, and every reference of an observable, a note or an opinion.
-    Soft: ids in lists, and single references inside the objects of a list. Creators (`*_by_ref`) are no
-    references in this sense. An upper-case UUID counts as the same id, and local keys of STIX 2.0 observed-data
-    are no ids. Each tuple is sorted and without repeats; an id that is both is hard; the own id is left out.
+    Soft: ids in lists, and single references inside the objects of a list. Inside an object under such a name every
+    text counts. Creators (`*_by_ref`) are no references in this sense. An upper-case UUID counts as the same id, and
+    local keys of STIX 2.0 observed-data are no ids. Each tuple is sorted and without repeats; an id that is both is
+    hard; the own id is left out.
     """
     hard: set[str] = set()
     soft: set[str] = set()
@@ -32,16 +33,19 @@ def read_references(value: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[st
     return tuple(sorted(hard)), tuple(sorted(soft - hard))
 
 
-def _collect(value: Mapping[str, Any], single: set[str], listed: set[str]) -> None:
+def _collect(value: Mapping[str, Any], single: set[str], listed: set[str], *, within: bool = False) -> None:
+    """`within`: the object stands under a name of references, so that every text in it may be one."""
     for name, member in value.items():
+        is_reference = within or _is_reference(name)
         if isinstance(member, str):
-            if _is_reference(name):
+            if is_reference:
                 _add(member, single)
+        elif name in _NOT_FOLLOWED:
+            continue
         elif isinstance(member, list):
-            if name not in _NOT_FOLLOWED:
-                _collect_list(member, _is_reference(name), listed)
-        elif isinstance(member, dict) and name not in _NOT_FOLLOWED:
-            _collect(member, single, listed)
+            _collect_list(member, is_reference, listed)
+        elif isinstance(member, dict):
+            _collect(member, single, listed, within=is_reference)
 
 
 def _collect_list(members: list[Any], is_reference: bool, listed: set[str]) -> None:
@@ -50,7 +54,7 @@ def _collect_list(members: list[Any], is_reference: bool, listed: set[str]) -> N
             if is_reference:
                 _add(member, listed)
         elif isinstance(member, dict):
-            _collect(member, listed, listed)
+            _collect(member, listed, listed, within=is_reference)
         elif isinstance(member, list):
             _collect_list(member, is_reference, listed)
 
@@ -60,6 +64,6 @@ def _is_reference(name: str) -> bool:
 
 
 def _add(text: str, ids: set[str]) -> None:
-    ref = text.lower()
+    ref = text.strip().lower()
     if is_id(ref):
         ids.add(ref)
