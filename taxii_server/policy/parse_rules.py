@@ -201,7 +201,8 @@ class RuleReader:
         values = table.texts(key)
         for value in values:
             self.plain(table, key, names, value, grant)
-        return tuple(value.lower() for value in values) if names == "label" else values
+        in_lower_case = names == "label" or key.removeprefix("not_") == "identity_class"
+        return tuple(value.lower() for value in values) if in_lower_case else values
 
     def plain(self, table: Table, key: str, names: str, value: str, grant: bool) -> None:
         if names == "submitter":
@@ -336,7 +337,7 @@ class RuleReader:
                     if isinstance(text, str)
                 )
             ),
-            identity_class=table.text("identity_class"),
+            identity_class=(table.text("identity_class") or "").lower() or None,
             properties=tuple(sorted(present)),
             defines=id_ if type_ == "marking-definition" else None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,17 @@ def is_id(text: object, of_type: str | None = None) -> bool:
 def is_type(text: object) -> bool:
     """True for the name of a STIX type, standard or custom, with or without `x-` (STIX 2.1, 11.2)."""
     return isinstance(text, str) and len(text) <= TYPE_MAX_CHARS and TYPE_PATTERN.fullmatch(text) is not None
+
+
+def plain_word(text: str) -> str:
+    """The text as rules compare it: lower case, full-width and other variants as usual letters, nothing invisible.
+
+    Vendors write `TLP:RED`, ` tlp:red` and worse; what a reader takes for the same word has to be the same word.
+    """
+    if text.isascii():
+        return text.strip().lower()
+    usual = unicodedata.normalize("NFKC", text)
+    return "".join(char for char in usual if unicodedata.category(char) != "Cf").strip().lower()
 
 
 def shown(value: object) -> str:

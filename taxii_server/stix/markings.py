@@ -27,7 +27,7 @@ from typing import Any
 import orjson
 
 from taxii_server.stix.acs import read_acs
-from taxii_server.stix.kinds import shown
+from taxii_server.stix.kinds import plain_word, shown
 from taxii_server.stix.meaning import Meaning, Unknown
 from taxii_server.times import instant_key
 
@@ -106,7 +106,7 @@ def _read_statement(definition: Any) -> Meaning:
 
 
 def _refuse_tlp_in(text: Any, where: str) -> None:
-    if isinstance(text, str) and _CALLS_ITSELF_TLP.search(text):
+    if isinstance(text, str) and _CALLS_ITSELF_TLP.search(plain_word(text)):
         raise Unknown(f"its {where} speaks of TLP, but only the fixed TLP ids mean TLP")
 
 

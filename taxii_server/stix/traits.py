@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from taxii_server.model import Traits
-from taxii_server.stix.kinds import MARKING_DEFINITION
+from taxii_server.stix.kinds import MARKING_DEFINITION, plain_word
 
 
 def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, spec_version: str) -> Traits:
     """The traits of an object that passed `read_object`; values of an unexpected form are left out.
 
-    `labels` are lower-cased; `granular` holds the marking ids of the granular markings, languages do not count.
+    `labels` are lower-cased, those in an odd spelling stand there as plain words, too; `granular` holds the marking
+    ids of the granular markings, languages do not count. Extension ids with capitals stand there in lower case, too.
     `extension_values` holds the texts that stand directly inside an extension.
     """
     extensions = {name: member for name, member in _dict(value.get("extensions")).items() if isinstance(member, dict)}
@@ -27,18 +28,19 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
         markings=_texts(_list(value.get("object_marking_refs"))),
         granular=_texts(granular),
         creator=_text(value.get("created_by_ref")),
-        labels=_texts(label.lower() for label in _list(value.get("labels")) if isinstance(label, str)),
+        labels=_words(_list(value.get("labels"))),
         confidence=_confidence(value.get("confidence")),
-        extensions=_texts(extensions),
+        extensions=_texts(form for name in extensions for form in (name, name.lower())),
         extension_values=tuple(
             sorted(
-                (extension, name, member)
+                (form, name, member)
                 for extension, members in extensions.items()
+                for form in {extension, extension.lower()}
                 for name, member in members.items()
                 if isinstance(member, str)
             )
         ),
-        identity_class=_text(value.get("identity_class")),
+        identity_class=_word(value.get("identity_class")),
         properties=tuple(sorted(value)),
         defines=value["id"] if value["type"] == MARKING_DEFINITION else None,
     )
@@ -46,6 +48,14 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
 
 def _texts(found: Iterable[Any]) -> tuple[str, ...]:
     return tuple(sorted({text for text in found if isinstance(text, str)}))
+
+
+def _words(found: Iterable[Any]) -> tuple[str, ...]:
+    return _texts(form for text in found if isinstance(text, str) for form in (text.lower(), plain_word(text)))
+
+
+def _word(found: Any) -> str | None:
+    return plain_word(found) if isinstance(found, str) else None
 
 
 def _text(found: Any) -> str | None:
