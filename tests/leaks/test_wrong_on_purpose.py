@@ -1,0 +1,36 @@
+"""The checks hold for the server, and each fault that is made on purpose breaks the check that names it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.leaks import scene
+from tests.leaks.checks import CHECKS
+from tests.leaks.hub import LeakHub
+from tests.leaks.wrong_service import WRONG
+
+
+def _run(folder, name):
+    hub = LeakHub(folder, scene.TEXTS)
+    try:
+        CHECKS[name](hub)
+    finally:
+        hub.close()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_server_keeps_its_promise(tmp_path, check):
+    _run(tmp_path, check)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name.replace(" ", "-"))
+def test_a_server_that_is_wrong_is_noticed(tmp_path, monkeypatch, wrong):
+    wrong.make(monkeypatch)
+    with pytest.raises(AssertionError):
+        _run(tmp_path, wrong.noticed_by)
+
+
+def test_every_promise_is_broken_by_some_wrong_server():
+    assert CHECKS.keys() == {wrong.noticed_by for wrong in WRONG}
+    assert len(WRONG) >= 40
+    assert len({wrong.name for wrong in WRONG}) == len(WRONG)
