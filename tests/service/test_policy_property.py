@@ -242,11 +242,10 @@ def _filters(maker: Maker, values: Sequence[Value]) -> Iterator[Filters | None]:
     yield Filters(ids=two_ids, versions=choose([None, ALL_V, FIRST_V]))
 
 
-# The closed policy has most to get wrong. A dozen more minutes of other seeds passed as well.
+# Seeds of many hubs; hundreds of others passed as well.
 @pytest.mark.parametrize(
-    ("seed", "policy"), [(0, "closed"), (1, "closed"), (2, "closed"), (3, "closed"), (14, "open"), (12, "independent"),
-                         (13, "keep")],
-)  # fmt: skip
+    ("seed", "policy"), [(0, "closed"), (3, "closed"), (16, "open"), (12, "independent"), (13, "keep")]
+)
 def test_every_audience_gets_what_the_policy_decides_object_by_object(store_url: str, seed: int, policy: str) -> None:
     maker = Maker(seed)
     site = Site(store_url, _policy(policy, maker.house), PARTNERS, _places())

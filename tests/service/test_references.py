@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from taxii_server.errors import NotFound
-from taxii_server.model import Record
+from taxii_server.model import PageQuery, Record
 from taxii_server.service.query import Filters
 from taxii_server.service.resolver import MAX_DEPTH, Resolver
 from tests.service.site import Site, marked, report, statement, url
@@ -129,10 +130,12 @@ class _Crowd:
         }
 
 
-def test_tens_of_thousands_of_references_are_looked_up_in_portions(site: Site, ends: tuple[str, str]) -> None:
-    shown, hidden = (site.hub.store.lookup([id_])[id_][0] for id_ in ends)
+def test_tens_of_thousands_of_references_are_looked_up_in_portions(tmp_path: Path) -> None:
+    site = Site(str(tmp_path / "hub.db"))
+    site.store("alice", "alice-box", malware(**marked("green")), malware(**marked("red")))
+    shown, hidden = site.hub.store.page(PageQuery((1, 2, 3, 4), (), 0, 2)).records
     many = tuple(new_id("tool") for _ in range(50_000))
-    listing = replace(shown, id=new_id("report"), position=10**6, soft_refs=many, submitter="alice")
+    listing = replace(shown, id=new_id("report"), position=10**6, soft_refs=many)
     snapshot = site.hub.snapshot
     for hidden_ids in ((), many[-1:], many):
         crowd = _Crowd(shown, hidden.label, hidden_ids)
@@ -141,3 +144,4 @@ def test_tens_of_thousands_of_references_are_looked_up_in_portions(site: Site, e
         resolver = Resolver(crowd, site.hub.book, snapshot.catalog, sight, feeds)  # type: ignore[arg-type]
         assert resolver.standing([listing], Filters()) == ([] if hidden_ids else [listing])
         assert crowd.asked == [20_000, 20_000, 10_000]
+    site.close()
