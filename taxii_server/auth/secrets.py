@@ -9,20 +9,19 @@ import threading
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from taxii_server.model import Credential
 
-TOKEN = "token"
+TOKEN = "token"  # noqa: S105 - the name of a kind
 PASSWORD = "password"  # noqa: S105 - the name of a kind
 _PREFIX = "txs"
 _hasher = PasswordHasher()
 #: One argon2 check takes 64 MB and tens of milliseconds: a crowd of them waits here, not in memory.
 _at_once = threading.BoundedSemaphore(2)
-#: Checked against when the name is unknown, so that both answers take the same work.
-_NOBODY = _hasher.hash(secrets.token_urlsafe(16))
 
 
 def new_token(partner: str, comment: str = "") -> tuple[Credential, str]:
@@ -56,12 +55,13 @@ class PasswordChecker:
     def __init__(self, remember_s: float) -> None:
         self._remember_s = remember_s
         self._key = secrets.token_bytes(32)
+        self._nobody = _nobody()
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._lock = threading.Lock()
 
     def matches(self, credential: Credential | None, password: str) -> bool:
         """Whether the password is right. An unknown name (None) costs as much as a wrong password."""
-        stored = _NOBODY if credential is None else credential.secret_hash
+        stored = self._nobody if credential is None else credential.secret_hash
         mark = hmac.digest(self._key, f"{stored}\0{password}".encode(errors="surrogatepass"), "sha256")
         if credential is not None and self._remembers(mark):
             return True
@@ -81,6 +81,12 @@ class PasswordChecker:
             self._known[mark] = time.monotonic() + self._remember_s
             while len(self._known) > self._MAX_REMEMBERED:
                 self._known.popitem(last=False)
+
+
+@cache
+def _nobody() -> str:
+    """Checked against when the name is unknown, so that both answers take the same work. Costs as much as a check."""
+    return _hasher.hash(secrets.token_urlsafe(16))
 
 
 def _verify(stored: str, password: str) -> bool:

@@ -1,4 +1,4 @@
-"""A running server for each store, shared by the tests of a module, and a collection for each test alone."""
+"""A running server for each store, shared by the tests, and a collection for each test alone."""
 
 from __future__ import annotations
 
@@ -31,9 +31,15 @@ def no_test_hangs() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
+@pytest.fixture(scope="session", params=["sqlite", "mongodb"])
 def store_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """A new, empty store of each kind for the tests of a module; None is an SQLite file in the server's own folder."""
+    """A store of each kind for `server`; None is an SQLite file in the server's own folder."""
+    yield from _new_store(request)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
+def module_store_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """A new, empty store of each kind for the tests of a module."""
     yield from _new_store(request)
 
 
@@ -64,19 +70,19 @@ def own_server(own_store_url: str | None, tmp_path: Path) -> Iterator[Server]:
         made.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(store_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two workers. Tests that stop it, or change its files, use one of their own."""
     with running(tmp_path_factory.mktemp("server"), store_url) as made:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lane_numbers(server: Server) -> Iterator[int]:
     return iter(range(LANES))
 
 
 @pytest.fixture
 def lane_id(lane_numbers: Iterator[int]) -> str:
-    """A collection that no other test of the module uses, under /api2/."""
+    """A collection that no other test uses, under /api2/."""
     return lane(next(lane_numbers))

@@ -31,8 +31,8 @@ STOP_S = 40.0
 KNOWN_S = 1.0
 #: Readers and writers of a lane.
 FRIENDS = ["rw", "admin", "partner_b"]
-#: How many collections of their own the tests of a module can have.
-LANES = 40
+#: How many tests can have a collection of their own.
+LANES = 120
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -31,11 +31,14 @@ to = { audience = "rw" }
 )
 URL = f"/api1/collections/{RW}/objects/"
 
+#: For what has nothing to do with the kind of store.
+ON_SQLITE = pytest.mark.parametrize("module_store_url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture(scope="module")
-def hub(store_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def hub(module_store_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose configuration the tests may change, and put back."""
-    with running(tmp_path_factory.mktemp("operations"), store_url) as made:
+    with running(tmp_path_factory.mktemp("operations"), module_store_url) as made:
         yield made
 
 
@@ -74,6 +77,7 @@ def test_a_new_token_is_known_and_a_revoked_one_refused_within_a_second_on_every
     assert on_every_worker(hub, headers=bearer) == [401, 401]
 
 
+@ON_SQLITE
 def test_a_revoked_password_is_refused_although_it_was_remembered(hub: Server) -> None:
     hub.cli("password", "set", "rw", "--user", "leaver", "--password", "secret")
     time.sleep(KNOWN_S)
@@ -107,6 +111,7 @@ def test_reload_changes_the_policy_on_every_worker_and_back(hub: Server) -> None
     assert seen_by_rw(hub) == before
 
 
+@ON_SQLITE
 def test_a_broken_configuration_is_not_reloaded(hub: Server) -> None:
     before = seen_by_rw(hub)
     set_policy(hub, CLOSED_POLICY + "\n[[forbid]]\nid = 'x'\nwat = 1\n")
@@ -149,6 +154,7 @@ def test_sighup_takes_over_what_changed_and_requests_go_on_meanwhile(hub: Server
     time.sleep(KNOWN_S)
 
 
+@ON_SQLITE
 def test_sighup_with_a_broken_configuration_leaves_the_old_one_in_force_and_says_why(hub: Server) -> None:
     hub.post(RW, [indicator()], "admin", root="api1")
     count = seen_by_rw(hub)
@@ -166,6 +172,7 @@ def test_sighup_with_a_broken_configuration_leaves_the_old_one_in_force_and_says
     set_policy(hub, OPEN_POLICY)
 
 
+@ON_SQLITE
 def test_sighup_with_a_server_toml_that_is_no_toml_leaves_everything_as_it_is(hub: Server) -> None:
     text = hub.config.read_text()
     before = hub.workers()
@@ -178,6 +185,7 @@ def test_sighup_with_a_server_toml_that_is_no_toml_leaves_everything_as_it_is(hu
     assert "server.toml" in hub.stderr().rpartition("the old configuration stays in force")[2]
 
 
+@ON_SQLITE
 def test_a_new_collection_and_a_new_api_root_appear_without_a_restart(hub: Server) -> None:
     config = hub.config.read_text()
     hub.config.write_text(config + '\n[api_roots.api9]\ntitle = "Ninth root"\n')
@@ -330,6 +338,7 @@ def test_a_taken_port_ends_the_start(own_server: Server) -> None:
     assert "Traceback" not in own_server.stderr()
 
 
+@ON_SQLITE
 def test_a_server_loses_no_files_and_threads_over_many_requests(hub: Server) -> None:
     """Open files and threads of the workers stay where they were after warming up."""
     for _ in range(40):
