@@ -154,7 +154,7 @@ class Resolver:
     def _needs(self, record: Record) -> tuple[str, ...]:
         """The ids whose being hidden hides this record, those of the version that governs it included."""
         newest = self._newest.get((record.id, record.submitter))
-        if not self._governed or newest is None or newest.version_key == record.version_key:
+        if not self._governed or newest is None or age(newest)[:2] == age(record)[:2]:
             return self._references(record)
         return self._references(record) + self._references(newest)
 

@@ -180,7 +180,8 @@ def _keys(members: Sequence[_Member]) -> list[tuple[_Member, LabelKey]]:
 def _governor(member: _Member, newest_of_submitter: Mapping[str, _Member]) -> Facets | None:
     newest = newest_of_submitter[member.submitter]
     # The same version in another collection does not govern: each copy stands for itself there.
-    if newest.version_key == member.version_key or newest.facets == member.facets:
+    is_copy = (newest.version_key, newest.spec_version) == (member.version_key, member.spec_version)
+    if is_copy or newest.facets == member.facets:
         return None
     return newest.facets
 

@@ -112,10 +112,10 @@ class Reference:
         return self.policy.vocabulary.project(traits)
 
     def governor(self, item: Item) -> Item | None:
-        """The newest version by the same submitter, when it is another version."""
+        """The newest version by the same submitter, when it is another version or the same in a newer STIX."""
         same = [other for other in self.by_id[item.record.id] if other.record.submitter == item.record.submitter]
         newest = max(same, key=lambda other: other.age)
-        return None if newest.record.version_key == item.record.version_key else newest
+        return None if newest.age[:2] == item.age[:2] else newest
 
     def open_items(self, audience: str) -> list[Item]:
         """The items that the audience may read: policy, then references, over as many steps as it takes."""
