@@ -10,8 +10,26 @@ import pytest
 from tests.leaks import scene
 from tests.leaks.hub import LeakHub
 from tests.leaks.scene import (
-    ALICE_BOX, AMBER, CLEAR, EVE_ID, GREEN, POOL, RED, SECRET, VIEW, email, id_of, indicator, malware, note, observed,
-    relationship, report, statement, thing, translation,
+    ALICE_BOX,
+    AMBER,
+    CLEAR,
+    EVE_ID,
+    GREEN,
+    POOL,
+    RED,
+    SECRET,
+    VIEW,
+    email,
+    id_of,
+    indicator,
+    malware,
+    note,
+    observed,
+    relationship,
+    report,
+    statement,
+    thing,
+    translation,
 )  # fmt: skip
 
 X, Y = id_of("indicator", "x"), id_of("indicator", "y")
