@@ -48,9 +48,10 @@ class Entry:
         return str(self.value["id"])
 
     @property
-    def age(self) -> tuple[str, int, int]:
+    def age(self) -> tuple[str, str, int, int]:
         # Every posting of an observable is a version of its own.
-        return str(self.value.get("modified", f"{self.act:06}/{self.place:06}")), self.act, self.place
+        version = str(self.value.get("modified", f"{self.act:06}/{self.place:06}"))
+        return version, str(self.value["spec_version"]), self.act, self.place
 
 
 def entries_of(acts: Sequence[Act]) -> list[Entry]:
@@ -74,11 +75,12 @@ def readable(entries: Sequence[Entry], audience: str) -> list[Entry]:
         for entry in entries
         if entry.into in _WAYS_IN[audience]
         and _passes(entry, audience)
-        and (_passes(governors[id(entry)], audience) or governors[id(entry)].age[0] == entry.age[0])
+        and (_passes(governors[id(entry)], audience) or governors[id(entry)].age[:2] == entry.age[:2])
     ]
+    # A copy of one's own opens nothing of what others say about the id.
+    foreign = {entry.id for entry in entries if entry.submitter != audience}
     while True:
-        there = {entry.id for entry in entries}
-        hidden = there - {entry.id for entry in left}
+        hidden = foreign - {entry.id for entry in left if entry.submitter != audience}
         still = [
             entry
             for entry in left

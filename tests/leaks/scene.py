@@ -95,7 +95,7 @@ COLLECTIONS = {
         VIEW, "View", readers=["bob", "carol", "fred"], writers=["bob"], accepts=_BOTH,
         sources=["pool", "alice-box", "eve-box"],
     ),
-    "secret": collection(SECRET, "Secret", readers=["alice"], writers=["alice"], alias=SECRET_ALIAS),
+    "secret": collection(SECRET, "Secret", readers=["alice"], writers=["alice"], alias=SECRET_ALIAS, accepts=_BOTH),
     "drop": collection(DROP, "Drop", readers=["alice"], writers=["dave", "eve"]),
     "elsewhere": collection(ELSEWHERE, "Elsewhere", root="api2", readers=["alice", "bob"], writers=["alice"]),
 }  # fmt: skip
