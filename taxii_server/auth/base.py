@@ -9,7 +9,7 @@ from taxii_server.errors import TaxiiServerError
 from taxii_server.model import Actor
 
 
-class Unauthenticated(TaxiiServerError):  # noqa: N818 - named as the status is
+class Unauthenticated(TaxiiServerError):
     """No acceptable credentials. `challenges` are the values of WWW-Authenticate."""
 
     def __init__(self, challenges: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from taxii_server.errors import BadContent, Forbidden
 from taxii_server.model import Actor
 from taxii_server.service.hub import Hub
 from taxii_server.service.query import EVERY, Filters, ReadRequest
+from taxii_server.service.visit import Visit
 
 _SHOWN_FAILURES = 20
 
@@ -114,17 +115,17 @@ def export(session: Session, collection_name: str, partner: str, output: Path | 
         if not hub.snapshot.catalog.rights(collection, partner).read:
             raise Forbidden(f"{partner} may not read {collection_name} (see readers in its file)")
         filters = Filters(spec_versions=("2.0", "2.1"), versions=EVERY) if versions == "all" else None
-        count = _export(hub, Actor(partner, "command line", "cli"), collection, filters, output)
+        count = _export(hub.visit(Actor(partner, "command line", "cli")), collection, filters, output)
     err.print(f"[green]ok[/green] {count} objects")
 
 
-def _export(hub: Hub, actor: Actor, collection: Collection, filters: Filters | None, output: Path | None) -> int:
+def _export(visit: Visit, collection: Collection, filters: Filters | None, output: Path | None) -> int:
     count = 0
     token: str | None = None
     with click.open_file(str(output) if output else "-", "wb") as stream, progress_bar("exporting") as advance:
         stream.write(b'{"type":"bundle","id":"bundle--' + collection.id.encode() + b'","objects":[')
         while True:
-            found = hub.read(actor, collection, ReadRequest("objects", filters=filters, next=token))
+            found = visit.read(collection, ReadRequest("objects", filters=filters, next=token))
             for record in found.records:
                 stream.write((b",\n" if count else b"\n") + record.content)
                 count += 1

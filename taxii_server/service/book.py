@@ -74,7 +74,7 @@ class Label:
     exact: bool
 
 
-class LabelsMissing(Exception):  # noqa: N818 - a signal to the caller, not an error
+class LabelsMissing(Exception):
     """These keys have no number yet; intern them and plan again."""
 
     def __init__(self, keys: Collection[LabelKey]) -> None:
@@ -82,7 +82,7 @@ class LabelsMissing(Exception):  # noqa: N818 - a signal to the caller, not an e
         super().__init__(f"{len(self.keys)} labels have no number yet")
 
 
-class Coarse(Exception):  # noqa: N818 - a signal to the caller, not an error
+class Coarse(Exception):
     """These ids have records with coarse labels; label them anew before anything is derived from their facets."""
 
     def __init__(self, ids: Collection[str]) -> None:
@@ -90,7 +90,7 @@ class Coarse(Exception):  # noqa: N818 - a signal to the caller, not an error
         super().__init__(f"{len(self.ids)} ids have coarse labels")
 
 
-class Behind(Exception):  # noqa: N818 - a signal to the caller, not an error
+class Behind(Exception):
     """The log holds entries that this process has not read yet, or the vocabulary moved; sync and start again."""
 
 

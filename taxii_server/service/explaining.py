@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from taxii_server.errors import NotFound
 from taxii_server.model import PageQuery, Record
 from taxii_server.policy import Decision, Explanation
-from taxii_server.service.hub import Hub, Snapshot
+from taxii_server.service.hub import Hub
 from taxii_server.service.query import EVERY, Filters
 from taxii_server.service.resolver import Resolver
+from taxii_server.service.visit import Snapshot
 from taxii_server.storage.base import Store
 from taxii_server.times import format_position
 

@@ -8,5 +8,5 @@ from typing import Any
 Meaning = tuple[str, dict[str, Any]]
 
 
-class Unknown(Exception):  # noqa: N818  it is an answer, not a failure
+class Unknown(Exception):
     """The marking, or a part of it, is not understood; the text says which. What it marks stays hidden."""

@@ -16,7 +16,7 @@ class UnsupportedEncoding(BadContent):
     """A Content-Encoding other than gzip."""
 
 
-class IncompleteBody(Exception):  # noqa: N818 - named as what it is
+class IncompleteBody(Exception):
     """The body ended before its announced end, or its transfer coding is broken; nothing of it was stored."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from taxii_server.catalog import Collection, Rights
-from taxii_server.web.context import actor, hub, open_collection, require_accept
+from taxii_server.web.context import open_collection, require_accept, visit
 from taxii_server.web.response import resource
 
 blueprint = Blueprint("collections", __name__)
@@ -16,7 +16,7 @@ blueprint = Blueprint("collections", __name__)
 @blueprint.get("/<api_root>/collections/")
 def get_collections(api_root: str) -> Response:
     """The collections that the actor may know of, ascending by id."""
-    found = hub().collections(actor(), api_root)
+    found = visit().collections(api_root)
     require_accept()
     return resource({"collections": [_describe(*each) for each in found]} if found else {})
 
@@ -32,5 +32,5 @@ def _describe(collection: Collection, rights: Rights) -> dict[str, Any]:
     for name, text in (("description", collection.description), ("alias", collection.alias)):
         if text:
             body[name] = text
-    media_types = hub().snapshot.catalog.media_types(collection)
+    media_types = visit().catalog.media_types(collection)
     return body | {"can_read": rights.read, "can_write": rights.write, "media_types": list(media_types)}

@@ -15,8 +15,8 @@ from werkzeug.exceptions import MethodNotAllowed
 from taxii_server.auth.base import Authenticator
 from taxii_server.catalog import Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
-from taxii_server.model import Actor
 from taxii_server.service.hub import Hub
+from taxii_server.service.visit import Visit
 from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
 from taxii_server.web.media import accepts_taxii, is_taxii_content
 
@@ -29,9 +29,9 @@ def hub() -> Hub:
     return cast(Hub, current_app.extensions["taxii_server"])
 
 
-def actor() -> Actor:
-    """Who is asking; known before any view runs."""
-    return cast(Actor, g.actor)
+def visit() -> Visit:
+    """The operations for whoever is asking; known before any view runs."""
+    return cast(Visit, g.visit)
 
 
 def register_context(app: Flask, authenticator: Authenticator, require_fresh: Callable[[], None]) -> None:
@@ -45,7 +45,7 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
         if request.endpoint in PUBLIC_ENDPOINTS:
             return
         require_fresh()
-        g.actor = authenticator.authenticate(request.headers.get("Authorization"))
+        g.visit = hub().visit(authenticator.authenticate(request.headers.get("Authorization")))
         # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
             raise NotFound
@@ -75,7 +75,7 @@ def require_content_type() -> None:
 
 def open_collection(api_root: str, name: str, *, read: bool = False, write: bool = False) -> tuple[Collection, Rights]:
     """The collection of the URL, after visibility (404), Accept (406) and right (403), in this order."""
-    collection, rights = hub().collection(actor(), api_root, name)
+    collection, rights = visit().collection(api_root, name)
     require_accept()
     if (read and not rights.read) or (write and not rights.write):
         raise Forbidden

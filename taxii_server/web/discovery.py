@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from taxii_server.web.context import actor, hub, require_accept
+from taxii_server.web.context import require_accept, visit
 from taxii_server.web.media import TAXII
 from taxii_server.web.response import resource
 
@@ -17,9 +17,9 @@ blueprint = Blueprint("discovery", __name__)
 def get_discovery() -> Response:
     """The discovery resource with the API roots that the actor may know of (4.1)."""
     require_accept()
-    settings = hub().settings
+    settings = visit().settings
     base = settings.public_url.rstrip("/")
-    roots = [f"{base}/{root.name}/" for root in hub().api_roots(actor())]
+    roots = [f"{base}/{root.name}/" for root in visit().api_roots()]
     body: dict[str, Any] = {"title": settings.title}
     for name, text in (("description", settings.description), ("contact", settings.contact)):
         if text:
@@ -32,7 +32,7 @@ def get_discovery() -> Response:
 @blueprint.get("/<api_root>/")
 def get_api_root(api_root: str) -> Response:
     """The API root resource (4.2)."""
-    root = hub().api_root(actor(), api_root)
+    root = visit().api_root(api_root)
     require_accept()
     body: dict[str, Any] = {"title": root.title}
     if root.description:
@@ -44,7 +44,7 @@ def get_api_root(api_root: str) -> Response:
 @blueprint.get("/<api_root>/status/<status_id>/")
 def get_status(api_root: str, status_id: str) -> Response:
     """The status of an earlier POST of the same partner under the same API root (4.3)."""
-    hub().api_root(actor(), api_root)
-    body = hub().status(actor(), api_root, status_id)
+    visit().api_root(api_root)
+    body = visit().status(api_root, status_id)
     require_accept()
     return resource(body)

@@ -60,11 +60,11 @@ _TITLES = {
 }
 
 
-class NotAcceptable(Exception):  # noqa: N818 - named as the status is
+class NotAcceptable(Exception):
     """The Accept header leaves out what we send."""
 
 
-class UnsupportedMedia(Exception):  # noqa: N818 - named as the status is
+class UnsupportedMedia(Exception):
     """The Content-Type of the body is none that we take."""
 
 
@@ -97,7 +97,8 @@ def _shown_path() -> str:
 
 
 def _audit_denial(status: int) -> None:
-    actor = g.get("actor")
+    visit = g.get("visit")
+    actor = visit and visit.actor
     audit.record(
         "denied",
         partner=actor and actor.partner,

@@ -10,7 +10,7 @@ from taxii_server.service.query import ReadRequest
 from taxii_server.service.reading import Found
 from taxii_server.web import response as answers
 from taxii_server.web.body import check_encoding, read_body
-from taxii_server.web.context import actor, hub, open_collection, require_accept, require_content_type
+from taxii_server.web.context import open_collection, require_accept, require_content_type, visit
 from taxii_server.web.media import TAXII
 from taxii_server.web.parameters import (
     EVERY_FIELD,
@@ -44,8 +44,8 @@ def add_objects(api_root: str, name: str) -> Response:
     collection, _ = open_collection(api_root, name, write=True)
     require_content_type()
     check_encoding(request)
-    body = read_body(request, hub().api_root(actor(), api_root).max_content_length)
-    return answers.resource(hub().add(actor(), collection, body), 202)
+    body = read_body(request, visit().api_root(api_root).max_content_length)
+    return answers.resource(visit().add(collection, body), 202)
 
 
 @blueprint.get("/objects/<object_id>/")
@@ -58,14 +58,14 @@ def get_object(api_root: str, name: str, object_id: str) -> Response:
 @blueprint.delete("/objects/<object_id>/")
 def delete_object(api_root: str, name: str, object_id: str) -> Response:
     """Delete an object or versions of it (5.7)."""
-    collection, rights = hub().collection(actor(), api_root, name)
+    collection, rights = visit().collection(api_root, name)
     require_accept()
     if not rights.read and not rights.write:
         raise NotFound
     if not (rights.read and rights.write):
         raise Forbidden
     filters = _parameters(OBJECT_FIELDS, paging=False).filters
-    hub().delete(actor(), collection, rights, object_id, filters)
+    visit().delete(collection, rights, object_id, filters)
     return Response(b"", 200, content_type=TAXII)
 
 
@@ -85,8 +85,7 @@ def _read(
     content: bool = True,
 ) -> Found:
     parameters = _parameters(fields)
-    return hub().read(
-        actor(),
+    return visit().read(
         collection,
         ReadRequest(
             resource=resource,
@@ -101,6 +100,6 @@ def _read(
 
 
 def _parameters(fields: frozenset[str], *, paging: bool = True) -> ReadParameters:
-    settings = hub().settings
+    settings = visit().settings
     limits = Limits(settings.max_ids_per_match, settings.unknown_match == "reject")
     return read_parameters(request.query_string, fields, limits, paging=paging)

@@ -145,7 +145,7 @@ class Site:
         """One page; `request` as ReadRequest takes it."""
         on = hub or self.hub
         request.setdefault("resource", "objects")
-        return on.read(Actor(partner, "c", "test"), on.snapshot.catalog.collections[of], ReadRequest(**request))
+        return on.visit(Actor(partner, "c", "test")).read(on.snapshot.catalog.collections[of], ReadRequest(**request))
 
     def walk(
         self, partner: str, of: str = "all", filters: Filters | None = None, hub: Hub | None = None, **request: Any
@@ -157,7 +157,7 @@ class Site:
         on = hub or self.hub
         place = on.snapshot.catalog.collections[of]
         while True:
-            found = on.read(Actor(partner, "c", "test"), place, asked)
+            found = on.visit(Actor(partner, "c", "test")).read(place, asked)
             positions = [record.position for record in found.records]
             assert positions == sorted(set(positions))
             assert len(positions) <= limit
@@ -184,7 +184,7 @@ class Site:
         on = hub or self.hub
         place = on.snapshot.catalog.collections[of]
         rights = on.snapshot.catalog.rights(place, partner)
-        return on.delete(Actor(partner, "c", "test"), place, rights, object_id, filters)
+        return on.visit(Actor(partner, "c", "test")).delete(place, rights, object_id, filters)
 
     def labels(self) -> list[str]:
         """The payloads of all labels in the log."""

@@ -147,7 +147,7 @@ def test_posting_a_hundred_objects_of_known_labels_is_five_commands(counted: Sit
     assert names == ["findAndModify", "find", "insert", "update", "commitTransaction"]
     place = counted.hub.snapshot.catalog.collections["alice-box"]
     body = json.dumps({"objects": [malware(**marked("green")) for _ in range(100)]}).encode()
-    counted.hub.add(Actor("alice", "c", "test"), place, body)
+    counted.hub.visit(Actor("alice", "c", "test")).add(place, body)
     assert len(counter.since()) == len(names) + 2  # and the status
 
 

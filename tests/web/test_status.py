@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taxii_server.service import hub as hub_module
+from taxii_server.service import visit as visit_module
 from taxii_server.times import now_position, parse_position
 from tests.web.data import observable, statement
 from tests.web.rooms import Room
@@ -40,7 +40,7 @@ def test_an_unknown_status_is_not_found(hub: World, id_: str) -> None:
 def test_a_status_lives_two_days(room: Room, monkeypatch: pytest.MonkeyPatch, hours: float, status: int) -> None:
     id_ = room.post([indicator()])["id"]
     later = now_position() + int(hours * HOUR_US)
-    monkeypatch.setattr(hub_module, "now_position", lambda: later)
+    monkeypatch.setattr(visit_module, "now_position", lambda: later)
     assert room.world.get(f"/api1/status/{id_}/").status_code == status
 
 

@@ -1,0 +1,177 @@
+"""One request: the TAXII operations for one actor, under the catalog that was in force when it came.
+
+A visit is made for each request and finishes on the snapshot it was made with, whatever is applied meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from taxii_server import audit
+from taxii_server.catalog import Catalog, Collection, Rights
+from taxii_server.errors import Forbidden, NotFound
+from taxii_server.model import Actor, Record
+from taxii_server.service.book import Book
+from taxii_server.service.posting import Added, Writer
+from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
+from taxii_server.service.reading import Found, Reader
+from taxii_server.service.resolver import Resolver
+from taxii_server.service.sight import Sights
+from taxii_server.service.statuses import Statuses
+from taxii_server.settings import ApiRoot, Settings
+from taxii_server.storage.base import Store
+from taxii_server.times import now_position
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One catalog in force and what follows from it."""
+
+    epoch: int
+    catalog: Catalog
+    sights: Sights
+    reader: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one actor may do and see. Made by Hub.visit."""
+
+    actor: Actor
+    snapshot: Snapshot
+    settings: Settings
+    store: Store
+    book: Book
+    writer: Writer
+    statuses: Statuses
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of this request."""
+        return self.snapshot.catalog
+
+    # ---- what an actor may see
+
+    def api_roots(self) -> list[ApiRoot]:
+        """The API roots with at least one collection that the actor may know of, in the order of the settings."""
+        return [root for root in self.catalog.api_roots.values() if self._visible(root.name)]
+
+    def api_root(self, name: str) -> ApiRoot:
+        """The API root. Raises NotFound when there is none that the actor may know of."""
+        for root in self.api_roots():
+            if root.name == name:
+                return root
+        raise NotFound
+
+    def collections(self, api_root: str) -> list[tuple[Collection, Rights]]:
+        """The collections of the root that the actor may know of, ascending by id, with its rights."""
+        self.api_root(api_root)
+        return self._visible(api_root)
+
+    def collection(self, api_root: str, id_or_alias: str) -> tuple[Collection, Rights]:
+        """The collection with the actor's rights. Raises NotFound when there is none that it may know of."""
+        collection = self.catalog.collection_at(api_root, id_or_alias)
+        if collection is None:
+            raise NotFound
+        rights = self.catalog.rights(collection, self.actor.partner)
+        if not rights.visible:
+            raise NotFound
+        return collection, rights
+
+    def _visible(self, api_root: str) -> list[tuple[Collection, Rights]]:
+        declared = self.catalog.collections_in(api_root)
+        found = [(each, self.catalog.rights(each, self.actor.partner)) for each in declared]
+        return [(collection, rights) for collection, rights in found if rights.visible]
+
+    # ---- objects
+
+    def read(self, collection: Collection, request: ReadRequest) -> Found:
+        """One page for this actor (see Reader.read)."""
+        settings, own = self.settings, collection.limits.max_page
+        max_page = min(settings.max_page, own) if own else settings.max_page
+        limit = min(request.limit or settings.default_page, max_page)
+        found = self.snapshot.reader.read(self.actor.partner, collection, request, limit)
+        self._record(
+            "read",
+            collection,
+            resource=request.resource,
+            object=request.object_id,
+            count=len(found.records),
+            first=found.records[0].position if found.records else None,
+            last=found.records[-1].position if found.records else None,
+            catalog=self.snapshot.epoch,
+        )
+        return found
+
+    def add(self, collection: Collection, body: bytes) -> bytes:
+        """Store the objects of the body; the status resource. Raises BadContent when the whole body is unusable."""
+        requested = now_position()
+        results = self.writer.add(self.actor.partner, collection, body)
+        status = self.statuses.save(collection.api_root, self.actor.partner, requested, results)
+        self._record("add", collection, **_counts(results))
+        return status
+
+    def delete(self, collection: Collection, rights: Rights, object_id: str, filters: Filters | None) -> int:
+        """Delete the actor's own versions of the object that this collection shows; how many went.
+
+        An owner of the collection may delete there what others posted, if it can read it. Raises NotFound for
+        what the actor cannot see, Forbidden for what it sees but may not delete.
+        """
+        feeds = self.catalog.feeds(collection)
+        wanted = filters or Filters()
+        versions = wanted.versions or EVERY
+
+        def look() -> set[int]:
+            sight = self.snapshot.sights.of(self.actor.partner)
+            resolver = Resolver(self.store, self.book, self.catalog, sight, feeds)
+            shown = [r for r in self.store.lookup([object_id]).get(object_id, ()) if r.collection in feeds]
+            return {record.position for record in resolver.readable(shown)}
+
+        readable = self.book.settled(look)
+
+        def is_mine(record: Record) -> bool:
+            owned = rights.delete_any and record.collection == collection.id and record.position in readable
+            return owned or record.submitter == self.actor.partner
+
+        def pick(records: Sequence[Record]) -> Sequence[Record]:
+            # `last` is the one that a read shows as last, also when another partner posted it.
+            seen = [r for r in records if r.collection in feeds and (is_mine(r) or r.position in readable)]
+            chosen = _chosen(seen, wanted, versions)
+            doomed = [record for record in chosen if is_mine(record)]
+            if not doomed:
+                # What was readable a moment ago may be gone by now.
+                raise Forbidden if chosen else NotFound
+            return doomed
+
+        gone = self.writer.delete(object_id, pick)
+        self._record(
+            "delete",
+            collection,
+            object=object_id,
+            versions=",".join(record.version for record in gone),
+        )
+        return len(gone)
+
+    def status(self, api_root: str, status_id: str) -> bytes:
+        """The status resource of an earlier POST of this actor. Raises NotFound."""
+        audience = self.catalog.policy.audiences.get(self.actor.partner)
+        is_admin = audience is not None and audience.admin
+        return self.statuses.find(api_root, status_id, self.actor.partner, is_admin, now_position())
+
+    def _record(self, event: str, collection: Collection, **facts: object) -> None:
+        actor = self.actor
+        audit.record(event, partner=actor.partner, credential=actor.credential, collection=collection.name, **facts)
+
+
+def _counts(results: Sequence[Added]) -> dict[str, int]:
+    ok = sum(added.ok for added in results)
+    return {"total": len(results), "success": ok, "failure": len(results) - ok}
+
+
+def _chosen(records: Sequence[Record], filters: Filters, versions: VersionChoice) -> list[Record]:
+    fitting = [r for r in records if filters.spec_versions is None or r.spec_version in filters.spec_versions]
+    if not fitting:
+        return []
+    keys = [record.version_key for record in fitting]
+    return [record for record in fitting if versions.picks(record.version_key, min(keys), max(keys))]
