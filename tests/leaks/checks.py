@@ -253,6 +253,8 @@ def a_strangers_definition_explains_nothing(hub: LeakHub) -> None:
 def a_definition_is_read_with_what_carries_it(hub: LeakHub) -> None:
     _post(hub, "alice", statement(M, "Operation Nightfall", CLEAR), indicator("x", RED, M))
     assert not _sees(hub, "bob", M)
+    _post(hub, "bob", indicator("mine", CLEAR, M))
+    assert not _sees(hub, "bob", M)
     _post(hub, "alice", indicator("y", CLEAR, M))
     assert _sees(hub, "bob", M)
 

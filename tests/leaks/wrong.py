@@ -202,6 +202,20 @@ WRONG.append(Wrong("granular markings ignored", _without_step("granular"), "mark
 WRONG.append(Wrong("definitions for everybody", _without_step("carried"), "a_definition_is_read_with_what_carries_it"))
 
 
+@wrong("an object of one's own carries a definition into sight", "a_definition_is_read_with_what_carries_it")
+def _(patch: Patch) -> None:
+    was = sight.allowed
+    own: set[str] = set()
+
+    def allowed(policy: Any, audience: str, labels: Any, meanings: Any, carried: Any = None) -> set[int]:
+        for _, found, _ in labels:
+            if found.submitter == audience:
+                own.update(found.markings)
+        return was(policy, audience, labels, meanings, carried | own)
+
+    patch.setattr(sight, "allowed", allowed)
+
+
 # ---- versions and copies
 
 
