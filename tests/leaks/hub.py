@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,7 +17,6 @@ from werkzeug.test import TestResponse
 
 from taxii_server.app import create_app
 from taxii_server.auth.secrets import new_token
-from taxii_server.service import hub as hubs
 from taxii_server.service.hub import Hub
 from taxii_server.storage.base import Store
 from taxii_server.storage.mongo import MongoStore
@@ -28,8 +26,6 @@ from tests.world import MT, World
 #: 2026-01-01T00:00:00Z; every scripted act is a millisecond after the one before.
 EPOCH_US = 1_767_225_600_000_000
 TICK_US = 1_000
-#: The module of what one request does.
-REQUESTS = getattr(hubs, "Visit", Hub).__module__
 _SECRET = bytes(range(32))
 _VOLATILE_HEADERS = frozenset({"date"})
 
@@ -129,7 +125,7 @@ def _fixed(clock: Clock) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch("taxii_server.storage.sqlite._random", choices))
         stack.enter_context(patch("taxii_server.storage.mongo.secrets", tokens))
-        stack.enter_context(patch.object(sys.modules[REQUESTS], "now_position", clock))
+        stack.enter_context(patch("taxii_server.service.visit.now_position", clock))
         yield
 
 

@@ -10,7 +10,7 @@ from flask import current_app
 
 from taxii_server.catalog import Catalog, Rights
 from taxii_server.errors import BadQuery, Forbidden, NotFound
-from taxii_server.service import book, cursor, posting, reading, resolver, sight, statuses
+from taxii_server.service import book, cursor, posting, reading, resolver, sight, statuses, visit
 from taxii_server.service import hub as hubs
 from taxii_server.times import format_position
 from taxii_server.web import response
@@ -37,18 +37,17 @@ def _(patch: Patch) -> None:
 
 @wrong("403 for hidden collections", "closed_collections_do_not_exist")
 def _(patch: Patch) -> None:
-    owner = getattr(hubs, "Visit", hubs.Hub)
-    was = owner.collection
+    was = visit.Visit.collection
 
-    def collection(self: Any, *place: Any) -> Any:
+    def collection(self: Any, root: str, name: str) -> Any:
         try:
-            return was(self, *place)
+            return was(self, root, name)
         except NotFound:
-            if self.snapshot.catalog.collection_at(*place[-2:]) is not None:
+            if self.catalog.collection_at(root, name) is not None:
                 raise Forbidden from None
             raise
 
-    patch.setattr(owner, "collection", collection)
+    patch.setattr(visit.Visit, "collection", collection)
 
 
 @wrong("403 for the deletion of something hidden", "hidden_and_unknown_are_one_answer")
