@@ -94,9 +94,9 @@ class Collection:
         ACCEPTS, ("2.1",), "The STIX versions it stores. Many vendors still publish 2.0."
     )
     strictness: str = row(
-        one_of("structure", "schema"), "structure",
-        "How objects are checked when they are posted: structure (ids, times, references, markings) or, besides, the "
-        "OASIS schema of their type.",
+        one_of("structure", "schema"), "schema",
+        "How objects are checked when they are posted: schema (ids, times, references, markings, and the OASIS schema "
+        "of their type) or structure, without the schema, for sources that keep to it only roughly.",
     )
     retention_days: int = row(whole(0), 0, "After how many days an object may be removed. 0: it is kept.")
     limits: Limits = field(default_factory=Limits)

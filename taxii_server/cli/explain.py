@@ -63,15 +63,9 @@ def _told(name: str, detail: str, rule: str | None) -> str:
 
 
 def _outcome(partner: str, version: VersionExplained) -> str:
-    decision = version.explanation.decision
+    outcome = version.outcome
     if version.served:
-        return f"[green]{partner} reads it[/green]: {escape(decision.text)}"
-    if decision.verdict != "read":
-        return f"[red]{partner} does not get it[/red]: {escape(decision.text)}"
-    if version.hidden_references:
-        why = "it refers to something hidden"
-    elif not version.doors:
-        why = "no door leads to it"
-    else:
-        why = "another copy stands in its place"
-    return f"[red]{partner} does not get it[/red]: the policy alone would allow it, but {why}"
+        return f"[green]{partner} reads it[/green]: {escape(outcome.text)}"
+    allowed = version.explanation.decision.verdict == "read"
+    why = f"the policy alone would allow it, but {outcome.text}" if allowed else outcome.text
+    return f"[red]{partner} does not get it[/red]: {escape(why)}"

@@ -7,7 +7,7 @@ Same code path as a read: the policy's own decision for each stored version, the
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taxii_server.errors import NotFound
 from taxii_server.model import PageQuery, Record
@@ -15,6 +15,7 @@ from taxii_server.policy import Decision, Explanation
 from taxii_server.service.hub import Hub
 from taxii_server.service.query import EVERY, Filters
 from taxii_server.service.resolver import Resolver
+from taxii_server.service.versions import age
 from taxii_server.service.visit import Snapshot
 from taxii_server.storage.base import Store
 from taxii_server.times import format_position
@@ -35,7 +36,18 @@ _PHRASES = {
     "granular": "a part of it is not for it",
     "newer-version-hidden": "its newest version is hidden",
     "marking-not-carried": "marks nothing that it reads",
+    "unmapped": "is no partner",
+    "error": "cannot be judged",
+    "permit": "permitted",
+    "submitter": "posted by it",
+    "built-in": "a public TLP definition",
+    "marking-carried": "marks something that it reads",
 }
+
+#: What hides an object that the policy alone would let the audience read.
+NO_DOOR = Decision("hide", "no-door", None, "no collection that it reads shows it")
+_REFERENCE = Decision("hide", "hidden-reference", None, "refers to something hidden")
+_OTHER_COPY = Decision("hide", "other-copy", None, "another copy stands in its place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,16 @@ class VersionExplained:
     hidden_references: tuple[str, ...]
     readable: bool
     served: tuple[str, ...]
+
+    @property
+    def outcome(self) -> Decision:
+        """What decides in the end: the policy, or what hides the version although the policy allows it."""
+        decision = self.explanation.decision
+        if self.served or decision.verdict != "read":
+            return decision
+        if self.hidden_references:
+            return replace(_REFERENCE, text=f"{_REFERENCE.text}: {self.hidden_references[0]}")
+        return _OTHER_COPY if self.doors else NO_DOOR
 
 
 def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
@@ -82,6 +104,32 @@ def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
             )
         )
     return explained
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether one audience gets an object: how many of its `stored` versions, where, and what decides.
+
+    `decision` is about the newest version that it gets; if there is none, about the newest that it could get.
+    """
+
+    audience: str
+    versions: int
+    stored: int
+    collections: tuple[str, ...]
+    decision: Decision
+
+
+def who_can(hub: Hub, object_id: str) -> list[Access]:
+    """For each partner whether it gets the object, by name. Raises NotFound when there is none."""
+    found: list[Access] = []
+    for audience in sorted(hub.snapshot.catalog.policy.audiences):
+        versions = sorted(explain(hub, audience, object_id), key=lambda version: age(version.record))
+        served = [version for version in versions if version.served]
+        telling = (served or [version for version in versions if version.doors] or versions)[-1]
+        doors = sorted({door for version in served for door in version.served})
+        found.append(Access(audience, len(served), len(versions), tuple(doors), telling.outcome))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +175,12 @@ def _ids(store: Store, snapshot: Snapshot, hub: Hub, feeds: frozenset[str]) -> s
 
 def _reason(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> str:
     decision = _decision(hub, snapshot, audience, record)
-    if decision.verdict == "read":
-        return "refers to something hidden"
-    phrase = _PHRASES.get(decision.reason, decision.reason)
+    return in_words(_REFERENCE if decision.verdict == "read" else decision)
+
+
+def in_words(decision: Decision) -> str:
+    """A decision in a few words, with its rule; for tables."""
+    phrase = _PHRASES.get(decision.reason) or decision.text or decision.reason
     return f"{phrase}: {decision.rule}" if decision.rule else phrase
 
 

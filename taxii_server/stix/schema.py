@@ -29,16 +29,18 @@ _ERRORS_LOOKED_AT = 20
 def check_schema(value: dict[str, Any], spec_version: str) -> None:
     """Checks an object against the OASIS schema of its type, or the schema of all objects for a custom type.
 
+    `created` and `modified` have been checked before, with any number of digits.
+
     Raises InvalidObject with the path of the property and what the schema says about it.
     """
     validator = _validator(spec_version, _schema_name(value, spec_version))
     if validator.is_valid(value):
         return
-    errors = [_plainest(error) for error in islice(validator.iter_errors(value), _ERRORS_LOOKED_AT)]
+    found = (_plainest(error) for error in validator.iter_errors(value))
+    errors = list(islice((error for error in found if not _is_harmless(error)), _ERRORS_LOOKED_AT))
     if errors:
         error = max(errors, key=lambda candidate: len(candidate.instance_path))
         raise InvalidObject(*_explain(error))
-    raise InvalidObject("", "the OASIS schema of this type refuses the object")
 
 
 @cache
@@ -106,6 +108,19 @@ def _schema_name(value: Mapping[str, Any], spec_version: str) -> str:
         return str(value["type"])
     timeless = "created" not in value and "modified" not in value
     return "cyber-observable-core" if spec_version == "2.1" and (is_observable(value) or timeless) else "core"
+
+
+def _is_harmless(error: Any) -> bool:
+    """Whether it is one of two things that real feeds do and nobody is hurt by.
+
+    Other digits than milliseconds in `created` and `modified`, which were read as real instants already; and
+    custom properties, of the object or in an extension, with other names than STIX 2.1, 11.1 wants (capitals, one
+    letter).
+    """
+    path, kind = list(error.instance_path), error.kind.name
+    if kind == "additionalProperties":
+        return not path or (path[0] == "extensions" and len(path) > 1)
+    return kind == "pattern" and path in (["created"], ["modified"])
 
 
 def _plainest(error: Any) -> Any:

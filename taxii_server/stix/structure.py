@@ -50,20 +50,18 @@ def read_id(value: Mapping[str, Any], of_type: str) -> str:
     return str(found)
 
 
-def read_version(value: Mapping[str, Any], *, in_order: bool) -> tuple[str | None, str | None]:
+def read_version(value: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The version and its sortable key: `modified`, else `created`, else None twice (TAXII 2.1, 3.4.1).
 
     Both have to be dates that exist. Neither is demanded here: observables have none, and ATLAS holds a custom
-    object without them. `in_order` refuses `modified` before `created` (STIX 2.1, 3.2), which occurs in ATLAS
-    too and does no harm: only `modified` orders versions.
+    object without them. `modified` before `created` (against STIX 2.1, 3.2) occurs in ATLAS too and does no harm:
+    only `modified` orders versions.
     """
     created, modified = value.get("created"), value.get("modified")
     created_key = _instant("created", created) if "created" in value else None
     if "modified" not in value:
         return created, created_key
     modified_key = created_key if created_key and modified == created else _instant("modified", modified)
-    if in_order and created_key is not None and modified_key < created_key:
-        raise InvalidObject("modified", f"{shown(modified)} is before created, which is {shown(created)}")
     return modified, modified_key
 
 

@@ -46,7 +46,7 @@ def read_object(item: Item, strictness: Strictness, spec_versions: frozenset[str
     """The object of one item, checked.
 
     "structure" checks what every STIX object shares and the hub relies on: type, id, timestamps, markings.
-    "schema" checks the OASIS schema of the type as well, and that `modified` is not before `created`.
+    "schema" checks the OASIS schema of the type as well.
     `spec_versions` are those that the collection takes. `submitter` goes into the marking payload; without one
     that payload gives a marking no meaning to anybody.
 
@@ -63,7 +63,7 @@ def read_object(item: Item, strictness: Strictness, spec_versions: frozenset[str
     if spec_version not in spec_versions:
         accepted = " and ".join(sorted(spec_versions)) or "no version"
         raise InvalidObject("spec_version", f"this is a STIX {spec_version} object, the collection takes {accepted}")
-    version, version_key = read_version(value, in_order=strictness == "schema")
+    version, version_key = read_version(value)
     check_common(value, spec_version)
     if strictness == "schema":
         check_schema(value, spec_version)

@@ -46,7 +46,14 @@ EVERYBODY = ["alice", "bob", "carol"]
 
 def _box(name: str, owner: str, **more: object) -> str:
     return collection(
-        IDS[name], f"Box {name}", readers=[owner], writers=[owner], accepts=["2.0", "2.1"], owner=owner, **more
+        IDS[name],
+        f"Box {name}",
+        readers=[owner],
+        writers=[owner],
+        accepts=["2.0", "2.1"],
+        owner=owner,
+        strictness="structure",
+        **more,
     )
 
 
@@ -61,6 +68,7 @@ COLLECTIONS = {
         readers=EVERYBODY,
         writers=EVERYBODY,
         accepts=["2.0", "2.1"],
+        strictness="structure",
         sources=["alice-box", "alice-two", "bob-box", "carol-box"],
     ),
 }

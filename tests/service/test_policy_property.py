@@ -83,7 +83,7 @@ def _places() -> dict[str, str]:
     ids = iter(f"{number:08x}-0000-4000-8000-000000000001" for number in range(1, 99))
     everybody = ["alice", "bob", "carol", "police", "left"]
     posters = ["alice", "bob", "carol"]
-    both: dict[str, Any] = {"accepts": ["2.0", "2.1"]}
+    both: dict[str, Any] = {"accepts": ["2.0", "2.1"], "strictness": "structure"}
     boxes = {
         f"{name}-box": collection(next(ids), f"Box {name}", readers=[name], writers=[name], **both) for name in posters
     }

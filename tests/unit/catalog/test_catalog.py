@@ -58,7 +58,7 @@ def test_a_collection_is_what_its_file_says_and_defaults(catalog: Catalog) -> No
         visible_to=(),
         sources=("drop", "cert-us"),
         accepts=("2.1",),
-        strictness="structure",
+        strictness="schema",
         retention_days=0,
         limits=Limits(max_page=0, max_objects=0),
     )
