@@ -17,7 +17,7 @@ ENV PATH=/opt/taxii-server/bin:$PATH \
     TAXII_SERVER_CONFIG=/etc/taxii-server/config/server.toml \
     TAXII_SERVER_HOST=0.0.0.0 \
     TAXII_SERVER_STORE=/var/lib/taxii-server/taxii.db
-USER taxii
+USER 10001:10001
 VOLUME /var/lib/taxii-server
 EXPOSE 6100
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \

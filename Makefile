@@ -38,6 +38,7 @@ lint: $(INSTALLED_TEST) ## Linters and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 check: lint test ## Linters, types and every test: what CI runs
 

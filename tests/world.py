@@ -72,7 +72,7 @@ id = "everybody"
 
 def audiences(names: Mapping[str, str]) -> str:
     """[audience.*] tables: name -> further lines."""
-    return "\n".join(f'[audience.{name}]\n{lines or _AUDIENCE}' for name, lines in names.items())
+    return "\n".join(f"[audience.{name}]\n{lines or _AUDIENCE}" for name, lines in names.items())
 
 
 _AUDIENCE = 'kind = "cert"\nclearance = "red"\n'
@@ -117,8 +117,7 @@ class World:
         self.settings = self._write(
             folder,
             policy,
-            partners
-            or audiences({name: _AUDIENCE + "admin = true\n" if name == "admin" else "" for name in PARTNERS}),
+            partners or audiences({name: _AUDIENCE + "admin = true\n" if name == "admin" else "" for name in PARTNERS}),
             COLLECTIONS if collections is None else collections,
             SERVER.format(settings=settings, max_content_length=max_content_length),
             store,
@@ -160,7 +159,12 @@ class World:
     # ---- requests; `partner` None sends no credentials
 
     def request(
-        self, method: str, path: str, partner: str | None = "rw", *, headers: Mapping[str, str | None] | None = None,
+        self,
+        method: str,
+        path: str,
+        partner: str | None = "rw",
+        *,
+        headers: Mapping[str, str | None] | None = None,
         **more: Any,
     ) -> TestResponse:
         """One request with the Accept header of a TAXII client; a header that is None is left out."""
@@ -177,7 +181,12 @@ class World:
         return self.request("DELETE", path, partner, **more)
 
     def post(
-        self, objects: object, partner: str | None = "rw", into: str = RW, *, root: str = "api1",
+        self,
+        objects: object,
+        partner: str | None = "rw",
+        into: str = RW,
+        *,
+        root: str = "api1",
         headers: Mapping[str, str | None] | None = None,
     ) -> TestResponse:
         """POST an envelope of these objects, or a body as it is when given bytes."""
