@@ -21,9 +21,8 @@ from taxii_server.settings.table import RESERVED, ROWS, ApiRoot, Settings, is_mo
 PREFIX = "TAXII_SERVER_"
 #: Names the server.toml itself; see `default_file`.
 FILE_VARIABLE = "TAXII_SERVER_CONFIG"
-#: What is no setting: what the tests of this project read, and what Kubernetes puts into the environment of every
-#: container beside a service called "taxii-server".
-_NOT_OURS = re.compile(r"TEST_\w+|SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
+#: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
+_NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
 _PATHS = ("store", "collections_dir")
 
 

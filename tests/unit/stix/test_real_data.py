@@ -15,7 +15,7 @@ from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.traits import read_traits
 from taxii_server.stix.validate import Checked, Strictness, read_object
 
-DATA = Path(os.environ.get("TAXII_SERVER_TEST_DATA", "/work/shared/data"))
+DATA = Path(os.environ.get("TAXII_TEST_DATA", "/work/shared/data"))
 FILES = sorted(path.relative_to(DATA).as_posix() for path in DATA.glob("*/*.json*"))
 BOTH = frozenset({"2.0", "2.1"})
 
