@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from pymongo import MongoClient
 
 from tests.e2e.server import LANES, Server, lane, running
 from tests.mongo import with_database
-
-TEST_TIMEOUT_S = 150
-
-
-@pytest.fixture(autouse=True)
-def no_test_hangs() -> Iterator[None]:
-    """Ends a test that waits for ever."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"the test took more than {TEST_TIMEOUT_S} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(TEST_TIMEOUT_S)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "mongodb"])
