@@ -74,18 +74,21 @@ class Session:
 
 @contextmanager
 def progress_bar(what: str, total: int | None = None) -> Iterator[Any]:
-    """A callable that takes how many are done; a bar on a terminal, nothing elsewhere or when nothing happens."""
+    """A callable that takes how many are done (of how many, if that is not known before).
+
+    A bar on a terminal, nothing elsewhere or when nothing happens.
+    """
     if not err.is_terminal:
-        yield lambda done: None
+        yield lambda done, of=None: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         task = None
 
-        def advance(done: int) -> None:
+        def advance(done: int, of: int | None = total) -> None:
             nonlocal task
             if task is None:
-                task = progress.add_task(what, total=total)
+                task = progress.add_task(what, total=of)
             progress.update(task, completed=done)
 
         yield advance

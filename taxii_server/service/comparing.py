@@ -131,7 +131,8 @@ class _Comparison:
             found.setdefault(key, []).append(number)
             words[key] = in_words(decision)
         reasons = [
-            Reason(*key, words[key], len(numbers), self._objects(numbers)) for key, numbers in sorted(found.items(), key=str)
+            Reason(*key, words[key], len(numbers), self._objects(numbers))
+            for key, numbers in sorted(found.items(), key=str)
         ]
         reasons.sort(key=lambda reason: -reason.objects)
         return Change(len(labels), self._objects(labels), tuple(reasons))

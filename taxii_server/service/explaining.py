@@ -36,6 +36,8 @@ _PHRASES = {
     "granular": "a part of it is not for it",
     "newer-version-hidden": "its newest version is hidden",
     "marking-not-carried": "marks nothing that it reads",
+    "no-door": "no collection that it reads shows it",
+    "hidden-reference": "refers to something hidden",
     "unmapped": "is no partner",
     "error": "cannot be judged",
     "permit": "permitted",
@@ -45,8 +47,8 @@ _PHRASES = {
 }
 
 #: What hides an object that the policy alone would let the audience read.
-NO_DOOR = Decision("hide", "no-door", None, "no collection that it reads shows it")
-_REFERENCE = Decision("hide", "hidden-reference", None, "refers to something hidden")
+NO_DOOR = Decision("hide", "no-door", None, "no door leads to it: no collection that it reads shows it")
+_REFERENCE = Decision("hide", "hidden-reference", None, "it refers to something hidden")
 _OTHER_COPY = Decision("hide", "other-copy", None, "another copy stands in its place")
 
 
@@ -73,9 +75,11 @@ class VersionExplained:
         decision = self.explanation.decision
         if self.served or decision.verdict != "read":
             return decision
+        if not self.doors:
+            return NO_DOOR
         if self.hidden_references:
             return replace(_REFERENCE, text=f"{_REFERENCE.text}: {self.hidden_references[0]}")
-        return _OTHER_COPY if self.doors else NO_DOOR
+        return _OTHER_COPY
 
 
 def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
@@ -180,8 +184,12 @@ def _reason(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> str:
 
 def in_words(decision: Decision) -> str:
     """A decision in a few words, with its rule; for tables."""
-    phrase = _PHRASES.get(decision.reason) or decision.text or decision.reason
-    return f"{phrase}: {decision.rule}" if decision.rule else phrase
+    return f"{phrase(decision)}: {decision.rule}" if decision.rule else phrase(decision)
+
+
+def phrase(decision: Decision) -> str:
+    """A decision in a few words, without its rule."""
+    return _PHRASES.get(decision.reason) or decision.text or decision.reason
 
 
 def _decision(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> Decision:

@@ -1,0 +1,273 @@
+"""policy diff, policy what-if, who-can: what a change would give and take, and who reads an object. Read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.markup import escape
+from rich.table import Table
+
+from taxii_server import settings as settings_module
+from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_catalog, read_files
+from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
+from taxii_server.errors import ConfigError, NotFound, Problem
+from taxii_server.service.comparing import Change, Difference, compare
+from taxii_server.service.explaining import Access, phrase
+from taxii_server.service.explaining import who_can as who_can_read
+from taxii_server.service.hub import Hub
+from taxii_server.settings import Settings, why_unreadable
+from taxii_server.storage import open_store
+from taxii_server.storage.base import Store
+
+_CONFIG, _COLLECTIONS, _SERVER = "config/", "collections/", "server.toml"
+_CHANGES = ("partner", "status", "before", "after", "change", "labels", "objects", "decided by")
+_ACCESS = ("partner", "reads it", "versions", "why", "rule", "collections")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, with every partner, for scripts.")
+
+
+@click.group()
+def policy() -> None:
+    """See what a change of the configuration would give and take, before it is applied."""
+
+
+@policy.command("diff", cls=Command)
+@click.argument("old", type=click.Path(exists=True, path_type=Path))
+@click.argument("new", type=click.Path(exists=True, path_type=Path))
+@json_option
+@pass_session
+def diff(session: Session, old: Path, new: Path, as_json: bool) -> None:
+    """What each partner gains and loses between two configurations, OLD and NEW.
+
+    Each is a server.toml, or the folder that holds one (itself or in config/). Both are checked as a start would
+    check them, by what their files say: variables of the environment do not count here.
+
+    The counts are exact. They are taken over the objects in the store of the settings (every stored version of
+    every copy counts) that the policy lets the partner read and that lie in a collection it reads, here or through
+    a view. References to hidden objects are judged when a page is read, not here. Nothing is changed.
+
+    \b
+    Example:
+      taxii-server policy diff /etc/taxii-server ./config
+    """
+    settings = session.settings()
+    problems: list[Problem] = []
+    before, after = _configured(old, problems), _configured(new, problems)
+    if before is None or after is None:
+        raise ConfigError(problems)
+    with _untouched(settings) as store:
+        _compare(store, before, after, as_json)
+
+
+@policy.command("what-if", cls=Command)
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@json_option
+@pass_session
+def what_if(session: Session, files: tuple[Path, ...], as_json: bool) -> None:
+    """What each partner would gain and lose if FILES took the place of those of the same name.
+
+    Compares the configuration in force in the store with the same one in which these files stand instead: policy.toml,
+    partners.toml (or whatever config_files names), or a collection's file. A name that is not in force yet is a new
+    collection. What does not hold is refused with its problems, as check does.
+
+    The counts are exact. They are taken over the objects in the store (every stored version of every copy counts)
+    that the policy lets the partner read and that lie in a collection it reads, here or through a view. References
+    to hidden objects are judged when a page is read, not here. Nothing is changed.
+
+    \b
+    Example:
+      taxii-server policy what-if policy.toml collections/cert-fr.toml
+    """
+    settings = session.settings()
+    with _untouched(settings) as store:
+        applied = store.catalog()
+        if applied is None:
+            raise ConfigError([Problem("", "", "no configuration was ever applied to this store; compare with diff")])
+        changed = _replaced(applied.files, files)
+        _compare(store, parse_catalog(applied.files), _checked(changed, settings), as_json)
+
+
+@click.command("who-can", cls=Command)
+@click.argument("object_id")
+@json_option
+@pass_session
+def who_can(session: Session, object_id: str, as_json: bool) -> None:
+    """Show for every partner whether it gets OBJECT_ID, why, and in which collections.
+
+    Under the configuration in force, references and copies included; the same answer as polls get. `explain` tells
+    the details for one partner. For operators: the answer tells what is hidden. Nothing is changed.
+
+    \b
+    Example:
+      taxii-server who-can indicator--8e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f
+    """
+    settings = session.settings()
+    with _untouched(settings) as store:
+        hub = Hub(settings, store)
+        try:
+            found = who_can_read(hub, object_id)
+        except NotFound:
+            raise NotFound(f"no object {object_id} in this store") from None
+    if as_json:
+        _print_json({"object": object_id, "partners": [_access_json(access) for access in found]})
+    else:
+        _print_rows(_ACCESS, map(_access_row, found), numbers=(2,))
+
+
+# ---- reading configurations
+
+
+@contextmanager
+def _untouched(settings: Settings) -> Iterator[Store]:
+    """The store of the settings as it is: neither prepared nor given a configuration."""
+    store = open_store(settings.store)
+    try:
+        store.state()  # says so when there is no store yet
+        yield store
+    finally:
+        store.close()
+
+
+def _configured(path: Path, problems: list[Problem]) -> Catalog | None:
+    """The checked configuration at this path; None with its problems, each with the path, when it does not hold."""
+    try:
+        settings = settings_module.load(_server_file(path), environment={})
+        return _checked(read_files(settings), settings)
+    except ConfigError as error:
+        problems += [Problem(f"{path}: {each.file}", each.key, each.message) for each in error.problems]
+        return None
+
+
+def _server_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    inside = path / _CONFIG / _SERVER
+    return inside if inside.exists() and not (path / _SERVER).exists() else path / _SERVER
+
+
+def _checked(files: Mapping[str, str], settings: Settings) -> Catalog:
+    """The catalog of these files, held to all that a start holds it to."""
+    catalog = check_catalog(files)
+    problems = check_settings(settings, catalog)
+    if problems:
+        raise ConfigError(problems)
+    return catalog
+
+
+def _replaced(in_force: Mapping[str, str], paths: Sequence[Path]) -> dict[str, str]:
+    """The files in force with these ones in the place of those of the same name."""
+    files = dict(in_force)
+    taken: dict[str, Path] = {}
+    problems: list[Problem] = []
+    for path in paths:
+        named = [name for name in in_force if name.startswith(_CONFIG) and name.rpartition("/")[2] == path.name]
+        name = named[0] if named else f"{_COLLECTIONS}{path.name}"
+        if path.name == _SERVER:
+            problems.append(
+                Problem(str(path), "", "what-if takes policy, partner and collection files; see policy diff")
+            )
+        elif path.suffix != ".toml":
+            problems.append(Problem(str(path), "", "not the name of a configuration file; they end with .toml"))
+        elif name in taken:
+            problems.append(Problem(str(path), "", f"has the same name as {taken[name]}"))
+        else:
+            try:
+                files[name] = path.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(Problem(str(path), "", f"cannot be read: {why_unreadable(error)}"))
+        taken[name] = path
+    if problems:
+        raise ConfigError(problems)
+    for name, path in taken.items():
+        err.print(f"{escape(str(path))} {'takes the place of' if name in in_force else 'is new:'} {escape(name)}")
+    return files
+
+
+# ---- comparing
+
+
+def _compare(store: Store, old: Catalog, new: Catalog, as_json: bool) -> None:
+    with progress_bar("labelling records in memory") as advance:
+        found = compare(store, old, new, advance)
+    for warning in new.warnings:
+        if warning not in old.warnings:
+            err.print(f"[yellow]warning[/yellow] {escape(str(warning))}")
+    if as_json:
+        digests = {"old": old.digest, "new": new.digest}
+        _print_json({**digests, "partners": [_change_json(difference) for difference in found]})
+        return
+    changed = [difference for difference in found if not difference.is_none()]
+    if changed:
+        _print_rows(_CHANGES, (row for each in changed for row in _change_rows(each)), numbers=(2, 3, 5, 6))
+    err.print(f"{len(changed)} partner(s) gain or lose, {len(found) - len(changed)} read what they read before")
+
+
+def _change_rows(difference: Difference) -> list[tuple[str, ...]]:
+    """A row for each reason; one without a change for a partner that comes or goes and reads nothing."""
+    head: tuple[str, ...] = (difference.audience, difference.status, str(difference.before), str(difference.after))
+    changes: tuple[tuple[str, Change], ...] = (("gained", difference.gained), ("lost", difference.lost))
+    rows = [
+        (*head, word, str(reason.labels), str(reason.objects), reason.words)
+        for word, change in changes
+        for reason in change.reasons
+    ]
+    return rows or [(*head, "none", "0", "0", "")]
+
+
+# ---- printing
+
+
+def _change_json(difference: Difference) -> dict[str, Any]:
+    values = asdict(difference)
+    return {"partner": values.pop("audience"), **values}
+
+
+def _access_row(access: Access) -> tuple[str, ...]:
+    decision = access.decision
+    return (
+        access.audience,
+        "yes" if access.versions else "no",
+        f"{access.versions} of {access.stored}",
+        # Why a rule is there can be a long sentence: `explain` tells it.
+        phrase(decision) if decision.rule else decision.text,
+        decision.rule or "",
+        ", ".join(access.collections),
+    )
+
+
+def _access_json(access: Access) -> dict[str, Any]:
+    decision = access.decision
+    return {
+        "partner": access.audience,
+        "reads": access.versions > 0,
+        "versions": access.versions,
+        "stored": access.stored,
+        "reason": decision.reason,
+        "rule": decision.rule,
+        "words": decision.text,
+        "collections": access.collections,
+    }
+
+
+def _print_json(value: object) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def _print_rows(titles: Sequence[str], rows: Iterable[tuple[str, ...]], numbers: Sequence[int]) -> None:
+    """A table on a terminal; elsewhere one line for each row, with tabs, the titles first."""
+    if not out.is_terminal:
+        for row in (titles, *rows):
+            click.echo("\t".join(" ".join(cell.split()) for cell in row))
+        return
+    table = Table()
+    for place, title in enumerate(titles):
+        table.add_column(title, justify="right" if place in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    out.print(table)
