@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from taxii_server.errors import StorageError, StorageUnavailable
+
+#: How long a writer waits before it asks again whether another process has finished.
+_NAP_S = (0.0002, 0.003)
 
 
 class Connection:
@@ -131,7 +135,7 @@ class Database:
     @contextmanager
     def reading(self, connection: Connection) -> Iterator[sqlite3.Connection]:
         """All that is read inside is one point in time."""
-        with self._transaction(connection, "BEGIN") as db:
+        with self._transaction(connection, _begin_reading) as db:
             yield db
 
     @contextmanager
@@ -141,14 +145,16 @@ class Database:
         if not writer.acquire(timeout=self._timeout_s):
             raise StorageUnavailable(f"{self.path}: another write takes more than {self._timeout_s:g} s")
         try:
-            with self.connection() as connection, self._transaction(connection, "BEGIN IMMEDIATE") as db:
+            with self.connection() as connection, self._transaction(connection, self._begin_writing) as db:
                 yield db
         finally:
             writer.release()
 
     @contextmanager
-    def _transaction(self, connection: Connection, begin: str) -> Iterator[sqlite3.Connection]:
-        connection.db.execute(begin)
+    def _transaction(
+        self, connection: Connection, begin: Callable[[sqlite3.Connection], None]
+    ) -> Iterator[sqlite3.Connection]:
+        begin(connection.db)
         try:
             yield connection.db
             connection.db.execute("COMMIT")
@@ -158,12 +164,33 @@ class Database:
                 connection.db.execute("ROLLBACK")
             raise
 
+    def _begin_writing(self, db: sqlite3.Connection) -> None:
+        """Wait for our turn in short naps: SQLite's own grow to 100 ms, and a busy writer is back long before."""
+        deadline = time.monotonic() + self._timeout_s
+        db.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if not _is_busy(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(random.uniform(*_NAP_S))  # noqa: S311 - no secret
+                else:
+                    return
+        finally:
+            db.execute(f"PRAGMA busy_timeout = {round(self._timeout_s * 1000)}")
+
     @contextmanager
     def _our_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             raise StorageUnavailable(f"{self.path}: {error}") from error
+
+
+def _begin_reading(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN")
 
 
 def _is_busy(error: BaseException | None) -> bool:
