@@ -7,7 +7,7 @@ can tell apart, and Meanings knows what marking ids demand.
 
 from taxii_server.policy.decisions import Check, Decision, Explanation, Policy, allowed
 from taxii_server.policy.facets import OTHER, Facets, FacetSource, Vocabulary
-from taxii_server.policy.markings import LEVELS, TLP_IDS, Meaning, Meanings
+from taxii_server.policy.markings import LEVELS, Meaning, Meanings
 from taxii_server.policy.parse import parse
 from taxii_server.policy.prove import check
 from taxii_server.policy.rules import Audience, Defaults, Rule
@@ -15,7 +15,6 @@ from taxii_server.policy.rules import Audience, Defaults, Rule
 __all__ = [
     "LEVELS",
     "OTHER",
-    "TLP_IDS",
     "Audience",
     "Check",
     "Decision",

@@ -23,8 +23,9 @@ from taxii_server.policy.engine import (
     unmarked_rank,
 )
 from taxii_server.policy.facets import UNCLEAR, Facets, FacetSource, Vocabulary
-from taxii_server.policy.markings import LEVELS, RANKS, TLP_IDS, Meaning, Meanings
+from taxii_server.policy.markings import LEVELS, RANKS, Meaning, Meanings
 from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule
+from taxii_server.tlp import TLP_IDS
 
 Verdict = Literal["read", "hide"]
 

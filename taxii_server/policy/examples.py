@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from taxii_server.errors import Problem
 from taxii_server.policy.decisions import Decision, Policy
-from taxii_server.policy.markings import TLP_IDS, Meanings
+from taxii_server.policy.markings import Meanings
 from taxii_server.policy.rules import Example
+from taxii_server.tlp import TLP_IDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,14 @@ from taxii_server.policy import schema
 from taxii_server.policy.decisions import Policy
 from taxii_server.policy.examples import run
 from taxii_server.policy.facets import TLP_LABEL, FacetSource
-from taxii_server.policy.markings import LEVELS, RANKS, TLP_IDS, Meaning
+from taxii_server.policy.markings import LEVELS, RANKS, Meaning
 from taxii_server.policy.parse_rules import Names, RuleReader, check_country
 from taxii_server.policy.prove import satisfiable
 from taxii_server.policy.reader import Table, kind_of, known
 from taxii_server.policy.rules import Audience, Defaults, Rule
 from taxii_server.policy.space import Space
 from taxii_server.policy.vocabulary import vocabulary_of
+from taxii_server.tlp import TLP_IDS
 
 #: Attributes that `@name` knows without anybody defining them.
 BUILT_IN_ATTRIBUTES = ("country", "sector", "audience")

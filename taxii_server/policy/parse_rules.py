@@ -12,9 +12,10 @@ from taxii_server.errors import Problem
 from taxii_server.model import Traits
 from taxii_server.policy import schema
 from taxii_server.policy.facets import TLP_LABEL, FacetSource
-from taxii_server.policy.markings import LEVELS, RANKS, TLP_2_IDS
+from taxii_server.policy.markings import LEVELS, RANKS
 from taxii_server.policy.reader import Table, kind_of, known
 from taxii_server.policy.rules import Condition, Defaults, Example, Release, Rule, RuleKind, Unless
+from taxii_server.tlp import TLP_2_IDS
 
 _DELAY = re.compile(r"[1-9][0-9]{0,4}(m|h|d|w)")
 _OBJECT_ID = re.compile(r"[a-z0-9-]+--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -57,6 +57,9 @@ _IEP_VALUES = {
     "unmodified_resale": frozenset({"may", "must-not"}),
 }
 _IEP_KNOWN = frozenset({*_IEP_VALUES, "iep_id", "iep_version", "policy_name", "description", "start_date", "end_date"})
+_TLP_COLOURS = ("white", "clear", "green", "amber", "amber+strict", "red")
+_TLP_NAME = re.compile(r"TLP:(WHITE|CLEAR|GREEN|AMBER(\+STRICT)?|RED)", re.IGNORECASE)
+_TLP_KEYS = frozenset({"type", "spec_version", "id", "created", "name", "definition_type", "definition", "extensions"})
 
 
 def read_marking_definition(value: Mapping[str, Any], submitter: str) -> str:
@@ -103,6 +106,28 @@ def _read_statement(definition: Any) -> Meaning:
         raise Unknown("its statement is not a text")
     _refuse_tlp_in(statement, "statement")
     return "statement", {}
+
+
+def is_plain_tlp(value: Mapping[str, Any]) -> bool:
+    """Whether a copy of a TLP definition holds what FIRST and OASIS publish and nothing that was put in besides."""
+    definition, extensions = value.get("definition", {}), value.get("extensions", {})
+    name = value.get("name", "TLP:")
+    return (
+        set(value) <= _TLP_KEYS
+        and isinstance(definition, dict)
+        and all(key == "tlp" and text in _TLP_COLOURS for key, text in definition.items())
+        and isinstance(extensions, dict)
+        and all(key == TLP_2_EXTENSION and _is_plain_tlp_2(member) for key, member in extensions.items())
+        and isinstance(name, str)
+        and (name == "TLP:" or _TLP_NAME.fullmatch(name) is not None)
+    )
+
+
+def _is_plain_tlp_2(extension: Any) -> bool:
+    return isinstance(extension, dict) and all(
+        (key == "extension_type" and text == "property-extension") or (key == "tlp_2_0" and text in _TLP_COLOURS)
+        for key, text in extension.items()
+    )
 
 
 def _refuse_tlp_in(text: Any, where: str) -> None:

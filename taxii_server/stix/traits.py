@@ -7,6 +7,8 @@ from typing import Any
 
 from taxii_server.model import Traits
 from taxii_server.stix.kinds import MARKING_DEFINITION, plain_word
+from taxii_server.stix.markings import is_plain_tlp
+from taxii_server.tlp import TLP_IDS
 
 
 def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, spec_version: str) -> Traits:
@@ -42,8 +44,15 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
         ),
         identity_class=_word(value.get("identity_class")),
         properties=tuple(sorted(value)),
-        defines=value["id"] if value["type"] == MARKING_DEFINITION else None,
+        defines=_defined(value),
     )
+
+
+def _defined(value: Mapping[str, Any]) -> str | None:
+    """The marking that the object defines. The TLP definitions are public: a copy with more in it is none of them."""
+    if value["type"] != MARKING_DEFINITION or (value["id"] in TLP_IDS and not is_plain_tlp(value)):
+        return None
+    return str(value["id"])
 
 
 def _texts(found: Iterable[Any]) -> tuple[str, ...]:

@@ -201,7 +201,7 @@ class Site:
 
 def marked(level: str) -> dict[str, Any]:
     """The marking of a TLP level, to be merged into an object."""
-    from taxii_server.policy.markings import TLP_2_IDS
+    from taxii_server.tlp import TLP_2_IDS
 
     return {"object_marking_refs": [TLP_2_IDS[level]]}
 

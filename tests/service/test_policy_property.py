@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from taxii_server.errors import NotFound
-from taxii_server.policy.markings import TLP_IDS
 from taxii_server.service.query import Filters, VersionChoice
+from taxii_server.tlp import TLP_IDS
 from tests.service.reference import Ledger, Reference, Value, spec_of
 from tests.service.site import ALICE_ID, ALL_V, BOB_ID, FIRST_V, LAST_V, Site, at
 from tests.world import OPEN_POLICY, audiences, collection

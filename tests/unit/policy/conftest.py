@@ -9,7 +9,7 @@ import pytest
 
 from taxii_server.model import Traits
 from taxii_server.policy import Decision, Meanings, Policy, parse
-from taxii_server.policy.markings import TLP_2_IDS
+from taxii_server.tlp import TLP_2_IDS
 
 EXAMPLES = Path("/work/shared/examples/policies")
 

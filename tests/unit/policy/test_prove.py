@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from taxii_server.model import Traits
-from taxii_server.policy import OTHER, TLP_IDS, Meanings, Policy, Rule, check, parse
-from taxii_server.policy.markings import TLP_2_IDS
+from taxii_server.policy import OTHER, Meanings, Policy, Rule, check, parse
 from taxii_server.policy.prove import Witness, disprove
 from taxii_server.policy.vocabulary import vocabulary_of
+from taxii_server.tlp import TLP_2_IDS, TLP_IDS
 
 LISTED = "marking-definition--00000000-0000-4000-8000-00000000000a"
 ME = "identity--00000000-0000-4000-8000-000000000001"

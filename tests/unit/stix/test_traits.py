@@ -66,3 +66,41 @@ def test_absent_values_are_empty() -> None:
 def test_a_custom_confidence_of_stix_2_0_is_none(confidence: object) -> None:
     value = {"type": "x-a", "id": f"x-a--{UUID}", "confidence": confidence}
     assert read_traits(value, collection="c", submitter="s", spec_version="2.0").confidence is None
+
+
+TLP_AMBER = {
+    "type": "marking-definition",
+    "spec_version": "2.1",
+    "id": "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421",
+    "created": "2022-10-01T00:00:00.000Z",
+    "name": "TLP:AMBER",
+    "extensions": {
+        "extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d": {
+            "extension_type": "property-extension",
+            "tlp_2_0": "amber",
+        }
+    },
+}
+
+
+def test_a_copy_of_a_tlp_definition_defines_it() -> None:
+    traits = read_traits(TLP_AMBER, collection="c", submitter="s", spec_version="2.1")
+    assert traits.defines == TLP_AMBER["id"]
+
+
+@pytest.mark.parametrize(
+    "smuggled",
+    [
+        {"x_customer": "Harbour Water plc"},
+        {"name": "TLP:AMBER for Harbour Water plc"},
+        {"definition_type": "statement", "definition": {"statement": "Harbour Water plc"}},
+        {"definition_type": "tlp", "definition": {"tlp": "amber", "customer": "Harbour Water plc"}},
+        {"extensions": {**TLP_AMBER["extensions"], "extension-definition--1": {"customer": "Harbour Water plc"}}},  # type: ignore[dict-item]
+        {"extensions": {next(iter(TLP_AMBER["extensions"])): {"tlp_2_0": "amber", "customer": "x"}}},
+        {"external_references": [{"source_name": "Harbour Water plc"}]},
+    ],
+    ids=lambda smuggled: next(iter(smuggled)),
+)
+def test_a_copy_of_a_tlp_definition_with_more_in_it_is_an_object_like_any_other(smuggled: dict[str, object]) -> None:
+    traits = read_traits(TLP_AMBER | smuggled, collection="c", submitter="s", spec_version="2.1")
+    assert traits.defines is None
