@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
 import pytest
 from pymongo import MongoClient
@@ -19,6 +20,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 
 from taxii_server.errors import ConfigError, SchemaTooNew, StorageError, StorageUnavailable
 from taxii_server.model import PageQuery, Record
+from taxii_server.stix.validate import OBJECT_MAX_BYTES
 from taxii_server.storage import mongo_connection, mongo_schema
 from taxii_server.storage.base import Plan, Store
 from taxii_server.storage.mongo import MongoStore
@@ -415,6 +417,12 @@ def test_a_document_that_is_too_large_is_our_error(store: Store, label: int) -> 
         insert(store, label, draft(content=b"x" * (17 * 1024 * 1024)))
     assert read(store, query(label)) == ()
     assert len(insert(store, label, draft())) == 1
+
+
+def test_the_largest_object_that_is_accepted_fits_however_many_references_it_has(store: Store, label: int) -> None:
+    count = OBJECT_MAX_BYTES // len(f'"x--{UUID(int=0)}",')
+    shortest = tuple(f"x--{UUID(int=number)}" for number in range(count))
+    assert len(insert(store, label, draft(content=b"x" * OBJECT_MAX_BYTES, soft_refs=shortest))) == 1
 
 
 def test_a_request_that_the_server_refuses_is_our_error(store: Store, failing: Failing) -> None:
