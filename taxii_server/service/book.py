@@ -31,6 +31,8 @@ VOCABULARY = "vocabulary"
 
 #: How often a read starts again because labels appeared under its hands.
 _MAX_RESTARTS = 20
+#: How long a thread waits for another one that reads the log: while a store hangs, each reading takes its full time.
+_PATIENCE_S = 10.0
 
 T = TypeVar("T")
 
@@ -128,10 +130,14 @@ class Book:
 
     def sync(self) -> None:
         """Read what other processes appended since."""
-        with self._lock:
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            raise StorageUnavailable(f"another thread has been reading the log for more than {_PATIENCE_S:g} s")
+        try:
             entries = self._store.log_after(self.length)
             if entries:
                 self._read(entries)
+        finally:
+            self._lock.release()
 
     def settled(self, attempt: Callable[[], T]) -> T:
         """What `attempt` returns once it does not meet labels that this process does not know."""

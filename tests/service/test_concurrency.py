@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from taxii_server.errors import StorageUnavailable
+from taxii_server.service import book
 from taxii_server.service.hub import Hub
 from taxii_server.service.posting import Added
 from tests.service.site import ALL_V, Site, marked, statement, versions
@@ -177,3 +181,24 @@ def test_a_reader_never_sees_what_refers_to_something_while_it_is_hidden(site: S
     with running(flip, look):
         pass
     assert sorted(site.ids("carol", hub=other)) == sorted([target, link["id"]])
+
+
+def test_while_the_store_hangs_no_thread_waits_for_all_the_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    refused: list[str] = []
+    monkeypatch.setattr(book, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(site.hub.store, "log_after", lambda number: released.wait(JOIN_S) and [])
+
+    def sync() -> None:
+        try:
+            site.hub.book.sync()
+        except StorageUnavailable as error:
+            refused.append(str(error))
+            if len(refused) == THREADS - 1:
+                released.set()
+
+    with running(*[sync] * THREADS):
+        assert released.wait(JOIN_S)
+    assert len(refused) == THREADS - 1
+    monkeypatch.undo()
+    site.hub.book.sync()
