@@ -106,6 +106,8 @@ class PageQuery:
     spec_versions: tuple[str, ...] | None = None
     version_keys: tuple[str, ...] | None = None
     content: bool = True
+    #: the page ends after the record whose content brings it above so many bytes; 0: no such limit
+    limit_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,12 @@ class Page:
     `horizon`: no record of the store at or before the last one of this page has a label whose
     number in the log is greater (of the whole store, when the page has fewer than `limit`).
     A reader that knows fewer log entries than `horizon` may have stepped over a record.
+    `cut`: the page ended because of `limit_bytes`; more may follow though it has fewer than `limit`.
     """
 
     records: tuple[Record, ...]
     horizon: int
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

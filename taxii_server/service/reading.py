@@ -22,6 +22,8 @@ from taxii_server.service.resolver import Resolver
 from taxii_server.service.sight import Sight, Sights
 from taxii_server.storage.base import Store
 
+#: A page holds no more objects once their texts come above this: a thousand large ones would fill the memory.
+_MAX_PAGE_BYTES = 16_000_000
 #: A `next` stays short: a longer query does not travel in it, only its fingerprint, and must be repeated.
 _MAX_QUERY_IN_NEXT = 200
 #: Records of one storage command, where a page asks for fewer but most of them turn out to be hidden.
@@ -70,11 +72,12 @@ class Reader:
             query = replace(query, ids=(request.object_id,), types=None)
         if request.resource == "versions":
             query = replace(query, versions=EVERY)
-        records = self._collect(audience, collection, query, start.after, limit + 1, request.content)
+        records, cut = self._collect(audience, collection, query, start.after, limit + 1, request.content)
         if not records and request.object_id is not None:
             self._require_object(audience, collection, query)
-        more = len(records) > limit
-        records = records[:limit]
+        # The last record of a cut page only proves that there is more; the next page begins with it.
+        more = cut or len(records) > limit
+        records = records[:-1] if cut else records[:limit]
         token = self._next(scope, start.filters, records[-1].position) if more else None
         return Found(tuple(records), token, start.after)
 
@@ -114,13 +117,16 @@ class Reader:
 
     def _collect(
         self, audience: str, collection: Collection, filters: Filters, after: int, wanted: int, content: bool
-    ) -> list[Record]:
-        """Up to `wanted` records that the audience gets, ascending; fewer only when there are no more."""
+    ) -> tuple[list[Record], bool]:
+        """Up to `wanted` records that the audience gets, ascending; fewer only when there are no more.
+
+        True with two or more of them when their texts are as much as one page may hold.
+        """
         return self._book.settled(lambda: self._walk(audience, collection, filters, after, wanted, content))
 
     def _walk(
         self, audience: str, collection: Collection, filters: Filters, after: int, wanted: int, content: bool
-    ) -> list[Record]:
+    ) -> tuple[list[Record], bool]:
         sight = self._sights.of(audience)
         feeds = self._catalog.feeds(collection)
         labels = self._labels(sight, feeds, filters)
@@ -131,8 +137,10 @@ class Reader:
             if page.horizon > sight.length:
                 raise Behind(page.horizon)
             found += Resolver(self._store, self._book, self._catalog, sight, feeds).standing(page.records, filters)
-            if len(found) >= wanted or len(page.records) < stride:
-                return found[:wanted]
+            if len(found) >= wanted or (len(page.records) < stride and not page.cut):
+                return found[:wanted], False
+            if len(found) > 1 and sum(len(record.content) for record in found) > _MAX_PAGE_BYTES:
+                return found, True
             after = page.records[-1].position
             # What is hidden by references may be a long stretch: cross it in larger and larger strides.
             stride = max(wanted, min(2 * stride, _LONGEST_STRIDE))
@@ -153,7 +161,8 @@ class Reader:
         """
         versions = filters.choice if filters.choice.only_keys() else EVERY
         probe = Filters(ids=filters.ids, spec_versions=("2.0", "2.1"), versions=versions)
-        if not self._collect(audience, collection, probe, 0, 1, content=False):
+        found, _ = self._collect(audience, collection, probe, 0, 1, content=False)
+        if not found:
             raise NotFound
 
 
@@ -170,6 +179,7 @@ def _page_query(
         spec_versions=filters.spec_versions,
         version_keys=filters.choice.keys if filters.choice.only_keys() else None,
         content=content,
+        limit_bytes=_MAX_PAGE_BYTES,
     )
 
 

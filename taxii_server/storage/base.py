@@ -163,3 +163,15 @@ def group_by_id(records: Iterable[Record]) -> dict[str, list[Record]]:
     for record in records:
         found.setdefault(record.id, []).append(record)
     return found
+
+
+def within(records: Iterable[Record], query: PageQuery) -> tuple[tuple[Record, ...], bool]:
+    """The records up to the byte limit of the query, and whether it cut them short. Reads no further than that."""
+    kept: list[Record] = []
+    size = 0
+    for record in records:
+        kept.append(record)
+        size += len(record.content)
+        if query.limit_bytes and size > query.limit_bytes:
+            return tuple(kept), len(kept) < query.limit
+    return tuple(kept), False

@@ -32,7 +32,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.base import Plan, Planner, Store, group_by_id
+from taxii_server.storage.base import Plan, Planner, Store, group_by_id, within
 from taxii_server.storage.mongo_connection import CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.times import now_position
 
@@ -129,16 +129,18 @@ class MongoStore(Store):
         projection = None if query.content else schema.WITHOUT_CONTENT
         limit = query.limit + 1  # and the marker
 
-        def read(database: Database[Document], session: ClientSession) -> list[Document]:
-            cursor = database["records"].find(
+        def read(database: Database[Document], session: ClientSession) -> Page:
+            with database["records"].find(
                 condition, projection, session=session, hint=hint, limit=limit, batch_size=limit
-            )
-            return list(cursor.sort("_id", ASCENDING))
+            ) as cursor:
+                rows = iter(cursor.sort("_id", ASCENDING))
+                marker = next(rows, None)
+                if marker is None or not schema.is_marker(marker):
+                    raise StorageError(NOT_PREPARED)
+                records, cut = within(map(schema.record_of, rows), query)
+                return Page(records, marker["n"], cut)
 
-        rows = self._connection.snapshot(read)
-        if not rows or not schema.is_marker(rows[0]):
-            raise StorageError(NOT_PREPARED)
-        return Page(tuple(map(schema.record_of, rows[1:])), rows[0]["n"])
+        return self._connection.snapshot(read)
 
     def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
         wanted = list(ids)

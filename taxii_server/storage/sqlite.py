@@ -12,6 +12,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
-from taxii_server.storage.base import Planner, Store, group_by_id
+from taxii_server.storage.base import Planner, Store, group_by_id, within
 from taxii_server.storage.sqlite_connection import Database
 from taxii_server.storage.sqlite_query import INSERT, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
@@ -150,9 +151,13 @@ class SQLiteStore(Store):
                 connection.want(statement.wanted)
             # One point in time: the log that is counted holds every label that these records could have.
             with self._database.reading(connection) as db:
-                rows = [] if statement is None else db.execute(statement.sql, statement.values).fetchall()
+                rows = iter(()) if statement is None else db.execute(statement.sql, statement.values)
+                records, cut = within(map(_record, rows), query)
+                if any(earlier.position > later.position for earlier, later in pairwise(records)):
+                    # The statement gives them in order, though SQL promises nothing: then none may be left out.
+                    records, cut = tuple(sorted((*records, *map(_record, rows)), key=_position)), False
                 (horizon,) = db.execute(_LOG_LENGTH).fetchone()
-        return Page(_records(rows), horizon)
+        return Page(records, horizon, cut)
 
     def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
         with self._database.connection() as connection:
@@ -257,9 +262,11 @@ def _row(position: int, draft: Draft, label: int) -> tuple[object, ...]:
 
 def _records(rows: Iterable[Sequence[Any]]) -> tuple[Record, ...]:
     """Rows of `records` as records, ascending position."""
-    found = [Record(*(*row[:10], _refs(row[10]), _refs(row[11]), row[12])) for row in rows]
-    found.sort(key=_position)
-    return tuple(found)
+    return tuple(sorted(map(_record, rows), key=_position))
+
+
+def _record(row: Sequence[Any]) -> Record:
+    return Record(*(*row[:10], _refs(row[10]), _refs(row[11]), row[12]))
 
 
 def _position(record: Record) -> int:

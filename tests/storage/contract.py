@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -570,6 +571,23 @@ class StoreContract:
         assert read(store, query(label, after=given[9], limit=3)) == ()
         assert read(store, query(label, after=POSITION_MAX)) == ()
         assert read(store, query(label, after=-(2**62), limit=1)) == given[:1]
+
+    @pytest.mark.parametrize("label_count", [1, 700], ids=["one label", "many labels"])
+    def test_a_page_ends_behind_the_record_that_passes_the_byte_limit(self, label_count: int, store: Store) -> None:
+        labels = new_labels(store, label_count)
+        given = insert_each(
+            store, ((draft(f"indicator--{n}", content=b"x" * 100), labels[n % min(3, label_count)]) for n in range(9))
+        )
+        asked = replace(query(*labels), limit_bytes=250)
+        page = store.page(asked)
+        assert (positions(page.records), page.cut) == (given[:3], True)
+        rest = store.page(replace(asked, after=given[6]))
+        assert (positions(rest.records), rest.cut) == (given[7:], False)
+        full = store.page(replace(asked, limit=3))
+        assert (positions(full.records), full.cut) == (given[:3], False)
+        light = store.page(replace(asked, content=False))
+        assert (positions(light.records), light.cut) == (given, False)
+        assert store.page(replace(asked, limit_bytes=50)).records == page.records[:1]
 
     def test_content_is_left_out_when_it_is_not_asked_for(self, store: Store, label: int) -> None:
         one = draft()
