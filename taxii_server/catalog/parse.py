@@ -59,13 +59,15 @@ def parse_catalog(files: Mapping[str, str]) -> Catalog:
     )
 
 
-def check_catalog(files: Mapping[str, str]) -> Catalog:
+def check_catalog(files: Mapping[str, str], settings: Settings | None = None) -> Catalog:
     """The catalog, when it may be put in force: every rule enforced, every example and claim true.
 
-    Raises ConfigError with everything that is wrong.
+    With `settings`, it also has to agree with those of this server. Raises ConfigError with everything that is wrong.
     """
     catalog = parse_catalog(files)
     problems = [*_not_enforced(catalog), *rules.check(catalog.policy)]
+    if settings is not None:
+        problems += check_settings(settings, catalog)
     if problems:
         raise ConfigError(problems)
     return catalog

@@ -56,7 +56,6 @@ def reload(session: Session) -> None:
       taxii-server reload
     """
     settings = session.settings()
-    session.catalog(settings)
     with session.hub(settings) as hub:
         before = hub.snapshot.epoch
         applied = hub.apply(read_files(settings), getpass.getuser())

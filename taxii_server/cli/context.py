@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taxii_server import settings as settings_module
-from taxii_server.catalog import Catalog, Collection, check_catalog, check_settings, read_files
+from taxii_server.catalog import Catalog, Collection, check_catalog, read_files
 from taxii_server.errors import ConfigError, NotFound, Problem, TaxiiServerError
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings
@@ -55,7 +55,6 @@ class Session:
             store.prepare()
             hub = Hub(settings, store)
             if apply or store.catalog() is None:
-                self.catalog(settings)
                 with progress_bar("labelling records for the new policy") as advance:
                     hub.apply(read_files(settings), "taxii-server", advance)
             hub.book.sync()
@@ -65,11 +64,7 @@ class Session:
 
     def catalog(self, settings: Settings) -> Catalog:
         """The configuration on disk, checked as a start would check it."""
-        catalog = check_catalog(read_files(settings))
-        problems = check_settings(settings, catalog)
-        if problems:
-            raise ConfigError(problems)
-        return catalog
+        return check_catalog(read_files(settings), settings)
 
 
 @contextmanager

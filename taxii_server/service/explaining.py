@@ -17,7 +17,6 @@ from taxii_server.service.query import EVERY, Filters
 from taxii_server.service.resolver import Resolver
 from taxii_server.service.versions import age
 from taxii_server.service.visit import Snapshot
-from taxii_server.storage.base import Store
 from taxii_server.times import format_position
 
 #: A decision's reason in a few words, for tables; the policy's own text has the details.
@@ -152,7 +151,7 @@ def census(hub: Hub, audience: str, collection_name: str) -> Census:
     collection = snapshot.catalog.collections[collection_name]
     feeds = frozenset(snapshot.catalog.feeds(collection))
     resolver = _resolver(hub, snapshot, audience)
-    ids = sorted(_ids(hub.store, snapshot, hub, feeds))
+    ids = sorted(_ids(hub, feeds))
     visible = 0
     reasons: Counter[str] = Counter()
     for start in range(0, len(ids), 1000):
@@ -165,12 +164,12 @@ def census(hub: Hub, audience: str, collection_name: str) -> Census:
     return Census(visible, sum(reasons.values()), tuple(reasons.most_common()))
 
 
-def _ids(store: Store, snapshot: Snapshot, hub: Hub, feeds: frozenset[str]) -> set[str]:
+def _ids(hub: Hub, feeds: frozenset[str]) -> set[str]:
     labels = tuple(n for n, label in sorted(hub.book.labels.items()) if label.key.facets.collection in feeds)
     ids: set[str] = set()
     after = 0
     while True:
-        page = store.page(PageQuery(labels, tuple(sorted(feeds)), after, 1000, content=False))
+        page = hub.store.page(PageQuery(labels, tuple(sorted(feeds)), after, 1000, content=False))
         ids.update(record.id for record in page.records)
         if len(page.records) < 1000:
             return ids
@@ -178,7 +177,7 @@ def _ids(store: Store, snapshot: Snapshot, hub: Hub, feeds: frozenset[str]) -> s
 
 
 def _reason(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> str:
-    decision = _decision(hub, snapshot, audience, record)
+    decision = _explanation(hub, snapshot, audience, record).decision
     return in_words(_REFERENCE if decision.verdict == "read" else decision)
 
 
@@ -190,10 +189,6 @@ def in_words(decision: Decision) -> str:
 def phrase(decision: Decision) -> str:
     """A decision in a few words, without its rule."""
     return _PHRASES.get(decision.reason) or decision.text or decision.reason
-
-
-def _decision(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> Decision:
-    return _explanation(hub, snapshot, audience, record).decision
 
 
 def _explanation(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> Explanation:

@@ -72,7 +72,7 @@ class Hub:
         Records whose labels are too coarse for the new policy are labelled anew before it takes effect; the
         vocabulary only grows, so the policy in force stays exact meanwhile. `progress` is told how many are done.
         """
-        catalog = check_catalog(files)
+        catalog = check_catalog(files, self.settings)
         self.book.grow_vocabulary(wanted_vocabulary(catalog))
         self.writer.relabel(progress)
         applied = self.store.apply_catalog(files, catalog.digest, applied_by)

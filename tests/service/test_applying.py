@@ -13,6 +13,7 @@ from taxii_server.errors import ConfigError
 from taxii_server.service import posting
 from taxii_server.service.hub import Hub
 from taxii_server.service.sight import wanted_vocabulary
+from taxii_server.settings import Settings
 from tests.service.site import ALICE_ID, ALL_V, IDS, Site, marked, versions
 from tests.world import OPEN_POLICY, collection, malware, new_id
 
@@ -329,3 +330,11 @@ def test_what_is_posted_to_a_view_itself_is_shown_by_it_and_by_no_source(site: S
     assert site.ids("carol", "second") == [in_view["id"]]  # sources of sources are not followed
     assert site.ids("alice", "alice-box") == [in_box["id"]]
     assert IDS["all"] in site.hub.snapshot.catalog.feeds(site.hub.snapshot.catalog.collections["second"])
+
+
+def test_a_configuration_without_the_partner_of_anonymous_requests_is_not_put_in_force(site: Site) -> None:
+    hub = Hub(Settings(store=site.url, anonymous_partner="nobody"), site.hub.store)
+    before = site.hub.store.catalog()
+    with pytest.raises(ConfigError, match="nobody"):
+        hub.apply(dict(site.files), "test")
+    assert site.hub.store.catalog() == before
