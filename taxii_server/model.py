@@ -24,6 +24,8 @@ class Traits:
 
     `labels` are lower case; all tuples are sorted and without repeats. `extension_values` holds
     (extension id, property, value) for every text value one level inside `extensions`.
+    `firm_granular` are those of `granular` whose marked parts cannot be taken out of the object, and
+    `fixed_properties` those of `properties` that cannot (required ones; every one of an observable).
     `defines` is the object's own id when it is a marking-definition, else None.
     `submitter` is the authenticated partner, `collection` the name (file stem) it was posted to.
     """
@@ -44,6 +46,22 @@ class Traits:
     identity_class: str | None = None
     properties: tuple[str, ...] = ()
     defines: str | None = None
+    firm_granular: tuple[str, ...] = ()
+    fixed_properties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What one audience may not read of an object that it may otherwise read: it gets a derived copy.
+
+    `markings`: the parts that granular markings with these ids mark. `properties`: whole properties, by name.
+    `creator`: who made it. `references`: ids in lists of references, hidden from the audience.
+    """
+
+    markings: frozenset[str] = frozenset()
+    properties: frozenset[str] = frozenset()
+    creator: bool = False
+    references: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
