@@ -163,6 +163,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def present(self) -> int:
+        """The present (µs) as this store sees it. No command."""
+
+    @abstractmethod
     def clock(self) -> int:
         """The last position that was taken: nothing will ever appear at or below it. One cheap command."""
 

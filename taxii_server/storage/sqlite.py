@@ -167,6 +167,9 @@ class SQLiteStore(Store):
         (last,) = db.execute("SELECT last_position FROM facts").fetchone()
         return int(max(last, self._now()) // -POSITION_UNIT * -POSITION_UNIT)
 
+    def present(self) -> int:
+        return self._now()
+
     def clock(self) -> int:
         ((last,),) = self._read("SELECT last_position FROM facts")
         return int(last)
