@@ -46,6 +46,8 @@ def test_every_trait() -> None:
         identity_class="organization",
         properties=tuple(sorted(value)),
         defines=None,
+        firm_granular=(M2,),
+        fixed_properties=tuple(sorted(value)),
     )
 
 
@@ -59,6 +61,7 @@ def test_absent_values_are_empty() -> None:
         spec_version="2.0",
         properties=("id", "type"),
         defines=M1,
+        fixed_properties=("id", "type"),
     )
 
 
