@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taxii_server.model import Traits
-from taxii_server.stix.traits import MAX_TRIED_MARKINGS, read_traits
+from taxii_server.stix.traits import MAX_TRIED_MARKINGS, MAX_TRIED_SELECTORS, read_traits
 
 UUID = "45eee277-2d76-4079-91d0-0061a443bac6"
 M1, M2 = f"marking-definition--1{UUID[1:]}", f"marking-definition--2{UUID[1:]}"
@@ -195,7 +195,9 @@ def test_a_language_is_not_firm() -> None:
     assert _traits(value).firm_granular == ()
 
 
-def test_with_too_many_markings_all_are_firm() -> None:
+def test_with_too_many_markings_or_selectors_all_are_firm() -> None:
     refs = [f"marking-definition--{number:08x}{UUID[8:]}" for number in range(MAX_TRIED_MARKINGS + 1)]
     assert _traits(_marked(*((ref, ["description"]) for ref in refs))).firm_granular == tuple(refs)
     assert _traits(_marked(*((ref, ["description"]) for ref in refs[1:]))).firm_granular == ()
+    assert _traits(_marked((M1, ["description"] * MAX_TRIED_SELECTORS))).firm_granular == ()
+    assert _traits(_marked((M1, ["description"] * MAX_TRIED_SELECTORS), (M2, ["name"]))).firm_granular == (M1, M2)
