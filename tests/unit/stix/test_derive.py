@@ -177,7 +177,7 @@ def test_the_same_parts_give_the_same_copy_however_they_were_named() -> None:
 
 
 def test_a_new_version_of_the_original_is_a_new_version_of_the_copy() -> None:
-    first, second = INDICATOR, INDICATOR | {"description": "another", "name": "New name"}
+    first, second = INDICATOR, INDICATOR | {"description": "another", "name": "New name", "modified": MODIFIED}
     one, two = _derived(_marked(first, "description")), _derived(_marked(second, "description"))
     assert one is not None
     assert two is not None
@@ -496,6 +496,7 @@ def test_a_location_is_left_with_a_whole_position_or_none(removed: list[str], le
         (INDICATOR | {"revoked": True}, "revoked"),
         (INDICATOR, "object_marking_refs"),
         (INDICATOR, "object_marking_refs.[0]"),
+        (INDICATOR | {"object_marking_refs": [GREEN, RED]}, "object_marking_refs.[0]"),
         (INDICATOR, "granular_markings"),
         (INDICATOR, "granular_markings.[0].selectors"),
         (_object("identity", name="N"), "name"),
@@ -516,6 +517,13 @@ def test_a_location_is_left_with_a_whole_position_or_none(removed: list[str], le
         (
             _object("x-thing", extensions={f"extension-definition--{UUID}": {"extension_type": "new-sdo", "a": 1}}),
             f"{EXTENSION}.extension_type",
+        ),
+        (
+            _object(
+                "x-thing",
+                extensions={f"extension-definition--{UUID}": {"extension_type": "new-sdo"}, "other": {"a": 1}},
+            ),
+            EXTENSION,
         ),
     ],
     ids=lambda case: case if isinstance(case, str) else case["type"],
@@ -575,6 +583,20 @@ def test_a_selector_that_names_nothing_hides_the_object() -> None:
 def test_an_object_that_needs_no_schema_can_have_a_copy_that_needs_none() -> None:
     value = _marked(INDICATOR | {"kill_chain_phases": "not a list"}, "description")
     assert _copy(value)["kill_chain_phases"] == "not a list"
+
+
+def test_what_is_needed_is_known_without_a_schema() -> None:
+    report = _object("report", name="N", published=CREATED, object_refs=[_ref(1)])
+    assert _derived(_marked(report | {"name": 5}, "object_refs.[0]")) is None
+    cve = {"source_name": "cve", "external_id": "CVE-2014-0160", "url": "https://example.org/"}
+    value = INDICATOR | {"kill_chain_phases": "not a list", "external_references": [cve]}
+    assert "external_references" not in _copy(_marked(value, "external_references.[0].external_id"))
+
+
+def test_an_object_that_the_hub_would_not_take_has_no_copy() -> None:
+    assert _derived(_marked(INDICATOR | {"labels": [1], "kill_chain_phases": "not a list"}, "description")) is None
+    readable = [{"lang": "fr", "selectors": ["granular_markings.[0]"]}]
+    assert _derived(_marked(INDICATOR, "description", others=readable)) is None
 
 
 def test_a_copy_that_the_schema_refuses_is_none() -> None:
