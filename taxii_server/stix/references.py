@@ -35,7 +35,7 @@ def read_references(value: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[st
 
 
 def mentions(value: Mapping[str, Any], ids: frozenset[str]) -> bool:
-    """True when the object refers to one of these ids, hard or soft, as `read_references` finds them."""
+    """True when the object refers to one of these ids, hard or soft, as `read_references` finds them; itself counts."""
     return bool(ids) and _mentions(value, ids, within=False)
 
 
