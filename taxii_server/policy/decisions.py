@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from taxii_server.errors import Problem
+from taxii_server.model import Removal
 from taxii_server.policy.conditions import ANY, Clause, Single
 from taxii_server.policy.engine import (
     UNCLEAR_RANK,
@@ -197,6 +198,15 @@ class Policy:
         """The level that an unmarked object of this collection counts as; None: deny."""
         return self._ranks.get(collection, unmarked_rank(self.defaults.unmarked))
 
+    def moments(self, meanings: Meanings) -> tuple[int, ...]:
+        return ()
+
+    def delays(self) -> tuple[int, ...]:
+        return ()
+
+    def is_orcon(self, facets: Facets, meanings: Meanings) -> bool:
+        return False
+
     def decide(
         self,
         audience: str,
@@ -204,6 +214,7 @@ class Policy:
         meanings: Meanings,
         governor: Facets | None = None,
         carried: frozenset[str] | None = None,
+        moment: int | None = None,
     ) -> Decision:
         """Whether this audience may read an object with these facets. Never raises: a failure hides.
 
@@ -246,6 +257,7 @@ class Policy:
         meanings: Meanings,
         governor: Facets | None = None,
         carried: frozenset[str] | None = None,
+        moment: int | None = None,
     ) -> Explanation:
         """What `decide` answers, with every step and every rule that concerns the audience."""
         trace: list[tuple[str, Ruling]] = []
@@ -325,19 +337,27 @@ def _rule_check(step: str, entry: Entry, case: FacetsCase) -> Check:
     return Check(step, _WORDS[entry.ruling.outcome], entry.ruling.text, rule.id)
 
 
+class Access(NamedTuple):
+    delay_us: int = 0
+    removal: Removal | None = None
+
+
 def allowed(
     policy: Policy,
     audience: str,
     labels: Iterable[tuple[int, Facets, Facets | None]],
     meanings: Meanings,
     carried: frozenset[str] | None = None,
-) -> set[int]:
+    moment: int | None = None,
+    *,
+    suspended_too: bool = False,
+) -> dict[int, Access]:
     """The labels (number, facets, governing facets) that this audience may read: `decide` in bulk."""
     view = policy.views.get(audience)
-    if view is None or view.audience.suspended:
-        return set()
+    if view is None or (view.audience.suspended and not suspended_too):
+        return {}
     governs = policy.defaults.versions != "independent"
-    found: set[int] = set()
+    found: dict[int, Access] = {}
     for label, facets, governor in labels:
         try:
             if judge(view, policy.case(facets, meanings), carried).outcome != "granted":
@@ -348,5 +368,5 @@ def allowed(
                     continue
         except Exception:  # noqa: BLE001, S112 - as in decide: what cannot be judged stays hidden
             continue
-        found.add(label)
+        found[label] = Access()
     return found

@@ -193,6 +193,9 @@ class Vocabulary:
         highest = min((t - 1 for t in self.confidences if t > value), default=100)
         return lowest, highest
 
+    def coarsen(self, facets: Facets) -> Facets:
+        return facets
+
     def union(self, other: Vocabulary) -> Vocabulary:
         """A vocabulary that names everything either of the two names."""
         sets = {name: getattr(self, name) | getattr(other, name) for name in (*_SETS, "confidences")}

@@ -107,11 +107,9 @@ def read_event(number: int, payload: str) -> Event:
         base=base,
         end=parts["end"],
         epoch=parts.get("epoch", 0),
-        grants={
-            audience: frozenset(labels) for audiences, labels in parts.get("grants", ()) for audience in audiences
-        },
+        grants={audience: frozenset(labels) for audiences, labels in parts.get("grants", ()) for audience in audiences},
         views={view: frozenset(feeds) for view, feeds in parts.get("views", {}).items()},
         reach={audience: frozenset(feeds) for audience, feeds in parts.get("reach", {}).items()},
         classes=tuple(EventClass(frozenset(a), frozenset(v)) for a, v in parts.get("classes", ())),
-        opened={position: base for position in parts.get("opened", ())},
+        opened=dict.fromkeys(parts.get("opened", ()), base),
     )

@@ -12,19 +12,24 @@ from collections.abc import Callable, Mapping
 
 from taxii_server import audit
 from taxii_server.catalog import Catalog, check_catalog, parse_catalog, require_enforceable
-from taxii_server.errors import ConfigError, Problem
-from taxii_server.model import Actor, AppliedCatalog
+from taxii_server.errors import ConfigError, Problem, StorageUnavailable
+from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog
 from taxii_server.service.book import Book
-from taxii_server.service.cursor import CursorSeal
+from taxii_server.service.copies import Copies
+from taxii_server.service.cursor import CursorSeal, derived_key
+from taxii_server.service.granting import CatalogMoved, Granting
 from taxii_server.service.posting import Writer
 from taxii_server.service.reading import Reader
 from taxii_server.service.sight import Sights, wanted_vocabulary
 from taxii_server.service.statuses import Statuses
 from taxii_server.service.visit import Snapshot, Visit
 from taxii_server.settings import Settings
+from taxii_server.stix.derive import Maker, hub_identity
 from taxii_server.storage.base import Store
 
 _log = logging.getLogger(__name__)
+#: How often a change starts again because another one came first.
+_MAX_ATTEMPTS = 20
 
 
 class Hub:
@@ -38,7 +43,10 @@ class Hub:
         self.statuses = Statuses(store, settings.status_hours)
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
+        self._copies: Copies | None = None
         self._lock = threading.Lock()
+        self._moment_of = (0, -1)
+        self._moment = POSITION_MAX
 
     # ---- the catalog in force
 
@@ -61,7 +69,7 @@ class Hub:
         # A newer release may have applied rules that this one would pass over in silence.
         require_enforceable(catalog)
         self.book.sync()
-        self._swap(applied.epoch, catalog)
+        self._swap(applied.epoch, Sights(catalog, self.book, applied.moment))
 
     def apply(
         self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None] = lambda done: None
@@ -75,10 +83,45 @@ class Hub:
         catalog = check_catalog(files, self.settings)
         self.book.grow_vocabulary(wanted_vocabulary(catalog))
         self.writer.relabel(progress)
-        applied = self.store.apply_catalog(files, catalog.digest, applied_by)
+        self.writer.relabel_released(catalog.policy)
+        applied = self._put_in_force(files, catalog, applied_by)
         audit.record("catalog-applied", epoch=applied.epoch, digest=catalog.digest, by=applied_by)
-        self.load()
         return applied
+
+    def _put_in_force(self, files: Mapping[str, str], catalog: Catalog, applied_by: str) -> AppliedCatalog:
+        """Swap the catalog of the store, and tell every audience what it gains by that."""
+        for _ in range(_MAX_ATTEMPTS):
+            self.load()
+            self.book.sync()
+            before = self._snapshot
+            moment = _moment(catalog, self.book, self.store.present())
+            if before is not None:
+                moment = max(moment, before.sights.moment)
+            epoch = 0 if before is None else before.epoch
+            old = None if before is None else before.sights
+            granting = Granting(self.store, self.book, old, Sights(catalog, self.book, moment), epoch)
+            granting.prepare()
+            try:
+                applied = self.store.apply_catalog(
+                    files, catalog.digest, applied_by, moment=moment, event=granting.plan
+                )
+            except CatalogMoved:
+                continue
+            self.load()
+            return applied
+        raise StorageUnavailable("the configuration in force kept changing; try again")
+
+    def pass_time(self) -> None:
+        """Put in force what the passing of time brings: a release that begins or ends, an embargo that is over."""
+        applied = self.store.catalog()
+        if applied is not None:
+            _log.info("a date of the policy has come")
+            self._put_in_force(applied.files, parse_catalog(applied.files), applied.applied_by)
+
+    def follow(self) -> None:
+        """Take over now what other processes did; one cheap command when they did nothing."""
+        state = self.store.state()
+        self.refresh(state.log_length, state.catalog_epoch)
 
     def refresh(self, log_length: int, catalog_epoch: int) -> None:
         """Follow what other processes did: new labels, another catalog."""
@@ -87,18 +130,43 @@ class Hub:
         if self._snapshot is None or catalog_epoch != self._snapshot.epoch:
             self.load()
 
-    def _swap(self, epoch: int, catalog: Catalog) -> None:
-        if self._seal is None:
-            self._seal = CursorSeal(self.store.secret())
-        sights = Sights(catalog, self.book)
-        reader = Reader(self.store, self.book, catalog, sights, self._seal)
+    def _swap(self, epoch: int, sights: Sights) -> None:
+        if self._seal is None or self._copies is None:
+            secret = self.store.secret()
+            self._seal = CursorSeal(secret)
+            self._copies = Copies(self.store, Maker(derived_key(secret, b"taxii copies v1"), hub_identity(secret)))
+        reader = Reader(self.store, self.book, sights, self._seal, self._copies, epoch)
         with self._lock:
             # Two threads may have read the store at different moments: the newer catalog stays.
             if self._snapshot is not None and self._snapshot.epoch >= epoch:
                 return
-            self._snapshot = Snapshot(epoch, catalog, sights, reader)
-        _log.info("catalog %s is in force (epoch %d)", catalog.digest[:12], epoch)
+            self._snapshot = Snapshot(epoch, sights.catalog, sights, reader)
+        _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)
 
     def visit(self, actor: Actor) -> Visit:
         """The operations for this actor under the catalog in force now; for one request."""
-        return Visit(actor, self.snapshot, self.settings, self.store, self.book, self.writer, self.statuses)
+        if self.store.present() >= self._next_moment():
+            self.pass_time()
+        return Visit(
+            actor, self.snapshot, self.settings, self.store, self.book, self.writer, self.statuses, self._renew
+        )
+
+    def _renew(self) -> Snapshot:
+        """The snapshot in force, after somebody found that the one it had is not."""
+        self.load()
+        return self.snapshot
+
+    def _next_moment(self) -> int:
+        """When the policy in force has to be judged anew."""
+        snapshot = self.snapshot
+        known = (snapshot.epoch, self.book.generation)
+        if self._moment_of != known:
+            moments = snapshot.catalog.policy.moments(self.book.meanings)
+            self._moment = min((each for each in moments if each > snapshot.sights.moment), default=POSITION_MAX)
+            self._moment_of = known
+        return self._moment
+
+
+def _moment(catalog: Catalog, book: Book, present: int) -> int:
+    """The last instant at which a decision of this policy changed by itself."""
+    return max((each for each in catalog.policy.moments(book.meanings) if each <= present), default=0)

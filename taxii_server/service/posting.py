@@ -16,7 +16,7 @@ import orjson
 from taxii_server.catalog import Collection
 from taxii_server.errors import BadContent, InvalidObject, StorageUnavailable
 from taxii_server.model import Draft, PageQuery, Record, Traits
-from taxii_server.policy import Facets, Vocabulary
+from taxii_server.policy import Facets, Policy, Vocabulary
 from taxii_server.service.book import Behind, Book, Coarse, LabelsMissing
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
 from taxii_server.stix.parse import Item, read_envelope
@@ -110,6 +110,9 @@ class Writer:
             done += len(page.records)
             progress(done)
         return done
+
+    def relabel_released(self, policy: Policy) -> None:
+        """Give what the releases of this policy name the labels that say so. The vocabulary names them already."""
 
     # ---- add
 

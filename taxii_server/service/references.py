@@ -64,9 +64,13 @@ class References:
             return False
         return not any(each and self._hidden.issuperset(each) for each in self._lists(record))
 
+    def is_readable(self, record: Record) -> bool:
+        """Whether the audience may read it. For loaded records."""
+        return record.label in self._sight.access and record.position not in self.closed
+
     def taken_out(self, record: Record) -> frozenset[str]:
         """The hidden ids that are taken out of its lists."""
-        return self._hidden.intersection(self.listed(record))
+        return frozenset(self._hidden.intersection(self.listed(record)))
 
     def hidden(self, record: Record) -> tuple[str, ...]:
         """The hidden ids that it, or the newer version that governs it, refers to."""

@@ -116,6 +116,9 @@ class Rehearsal(Store):
     def band(self, event: int, classes: Collection[int], after: int, limit: int) -> list[tuple[int, int]]:
         return self._store.band(event, classes, after, limit)
 
+    def places(self, event: int, classes: Collection[int], positions: Collection[int]) -> dict[int, int]:
+        return self._store.places(event, classes, positions)
+
     def present(self) -> int:
         return self._store.present()
 

@@ -110,6 +110,39 @@ class Stream:
         assert batch is not None
         return batch
 
+    # ---- a few records
+
+    def all_records(self, query: PageQuery) -> list[Record]:
+        """Every record of this stream that satisfies the query, ascending position, wherever it stands."""
+        asked = replace(query, labels=tuple(sorted(self._labels)), collections=self._feeds, limit=1000, after=0)
+        records: list[Record] = []
+        while True:
+            page = self._page(asked)
+            records += page.records
+            if len(page.records) < asked.limit and not page.cut:
+                return records
+            asked = replace(asked, after=records[-1].position)
+
+    def passed(self) -> int:
+        """A place that the store's clock has passed; what is not delayed cannot lie behind it."""
+        return self._store.clock() if self._shifts else POSITION_MAX
+
+    def rows_of(self, records: Sequence[Record], expected: Sequence[tuple[int, int]]) -> list[Row]:
+        """The rows of these records, ascending, where each is expected: its own place, and that of an event or 0."""
+        rows = [Row(place, record) for record, (place, event) in zip(records, expected, strict=True) if not event]
+        for event in self._events:
+            positions = {
+                record.position: record
+                for record, (_, base) in zip(records, expected, strict=True)
+                if base == event.base
+            }
+            if positions:
+                classes = event.classes_for(self._sight.audience, self._view)
+                places = self._store.places(event.number, classes, positions)
+                rows += [Row(place, positions[position], event.base) for position, place in places.items()]
+        rows.sort(key=_place)
+        return rows
+
     # ---- pieces
 
     def _piece(self, after: int) -> _Piece:
@@ -126,7 +159,9 @@ class Stream:
 
     def _since_at_most(self, delay: int, place: int) -> tuple[int, ...]:
         lane = self._lanes.get(delay, {})
-        return tuple(sorted(number for since, numbers in lane.items() if since <= place for number in numbers))
+        return tuple(
+            sorted(number for since, numbers in lane.items() if not since or since <= place for number in numbers)
+        )
 
     def _between(self, piece: _Piece, query: PageQuery, stride: int) -> Batch:
         asked = replace(
@@ -140,9 +175,7 @@ class Stream:
         page = self._page(asked)
         rows = [Row(record.position, record) for record in page.records]
         done = len(rows) < stride and not page.cut
-        return Batch(
-            rows, piece.high - 1 if done else rows[-1].at, done and piece.high == POSITION_MAX, page.cut
-        )
+        return Batch(rows, piece.high - 1 if done else rows[-1].at, done and piece.high == POSITION_MAX, page.cut)
 
     def _page(self, query: PageQuery) -> Page:
         page = self._store.page(query)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from taxii_server.model import POSITION_UNIT
@@ -20,11 +20,14 @@ CHUNK = 2000
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Up to CHUNK entries of one class; `first` and `last` are the outermost of their places."""
+    """Up to CHUNK entries of one class; `first` and `last` are the outermost of their places, `low` and `high` of
+    their records' positions."""
 
     event_class: int
     first: int
     last: int
+    low: int
+    high: int
     entries: bytes
 
 
@@ -59,10 +62,28 @@ def first_entries(chunks: Iterable[Chunk], after: int, limit: int) -> list[tuple
     return found[:limit]
 
 
+def places_of(chunks: Iterable[Chunk], positions: Collection[int]) -> dict[int, int]:
+    """Position -> place, for those of the positions that have an entry."""
+    wanted = frozenset(positions)
+    found: dict[int, int] = {}
+    for chunk in chunks:
+        if any(chunk.low <= position <= chunk.high for position in wanted):
+            found.update((position, place) for place, position in unpack(chunk.entries) if position in wanted)
+    return found
+
+
 def _chunk(event_class: int, places: Sequence[tuple[int, int]]) -> Chunk:
     deltas = array("q", _deltas(place for place, _ in places))
     deltas.extend(_deltas(position for _, position in places))
-    return Chunk(event_class, places[0][0], places[-1][0], zlib.compress(_little(deltas).tobytes(), 1))
+    positions = [position for _, position in places]
+    return Chunk(
+        event_class,
+        places[0][0],
+        places[-1][0],
+        min(positions),
+        max(positions),
+        zlib.compress(_little(deltas).tobytes(), 1),
+    )
 
 
 def unpack(entries: bytes) -> list[tuple[int, int]]:

@@ -163,6 +163,13 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def places(self, event: int, classes: Collection[int], positions: Collection[int]) -> dict[int, int]:
+        """Where the records at these positions stand in the event, as far as they have an entry of these classes.
+
+        Record position -> place. One storage command.
+        """
+
+    @abstractmethod
     def present(self) -> int:
         """The present (µs) as this store sees it. No command."""
 

@@ -200,6 +200,12 @@ class MongoStore(Store):
         with self._connection.call() as database:
             return events.band(database, event, classes, after, limit)
 
+    def places(self, event: int, classes: Collection[int], positions: Collection[int]) -> dict[int, int]:
+        if not positions:
+            return {}
+        with self._connection.call() as database:
+            return events.places(database, event, classes, positions)
+
     def save_aliases(self, originals: Mapping[str, str]) -> None:
         with self._connection.call() as database:
             events.save_aliases(database, originals)

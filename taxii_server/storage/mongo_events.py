@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from taxii_server.model import EventPlan, PageQuery, Record
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.bands import Chunk, band_end, first_entries, pack
+from taxii_server.storage.bands import Chunk, band_end, first_entries, pack, places_of
 from taxii_server.storage.base import Inside, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, Document
 from taxii_server.storage.mongo_schema import portions
@@ -48,7 +48,15 @@ def write_event(
     inside.database["log"].insert_one(entry, session=inside.session)
     schema.set_horizon(inside.database, inside.session, number)
     rows = [
-        {"e": number, "f": Int64(each.first), "c": each.event_class, "l": Int64(each.last), "b": each.entries}
+        {
+            "e": number,
+            "f": Int64(each.first),
+            "l": Int64(each.last),
+            "c": each.event_class,
+            "low": Int64(each.low),
+            "high": Int64(each.high),
+            "b": each.entries,
+        }
         for each in pack(base, plan.entries)
     ]
     if rows:
@@ -113,8 +121,25 @@ def band(
     condition = {"e": event, "l": {"$gt": Int64(after)}, "c": {"$in": list(classes)}}
     rows = database["bands"].find(condition, hint=schema.BY_PLACE, batch_size=20).sort("f", ASCENDING)
     with rows as cursor:
-        chunks = (Chunk(row["c"], int(row["f"]), int(row["l"]), bytes(row["b"])) for row in cursor)
-        return first_entries(chunks, after, limit)
+        return first_entries(map(_chunk, cursor), after, limit)
+
+
+def places(
+    database: Database[Document], event: int, classes: Collection[int], positions: Collection[int]
+) -> dict[int, int]:
+    """Where these records stand in an event."""
+    condition = {
+        "e": event,
+        "c": {"$in": list(classes)},
+        "high": {"$gte": Int64(min(positions))},
+        "low": {"$lte": Int64(max(positions))},
+    }
+    with database["bands"].find(condition, hint=schema.BY_PLACE) as cursor:
+        return places_of(map(_chunk, cursor), positions)
+
+
+def _chunk(row: Document) -> Chunk:
+    return Chunk(row["c"], int(row["f"]), int(row["l"]), int(row["low"]), int(row["high"]), bytes(row["b"]))
 
 
 def save_aliases(database: Database[Document], originals: Mapping[str, str]) -> None:

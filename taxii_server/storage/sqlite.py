@@ -30,7 +30,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage import sqlite_events as events
-from taxii_server.storage.bands import band_end, first_entries
+from taxii_server.storage.bands import band_end, first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, within
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
@@ -218,6 +218,13 @@ class SQLiteStore(Store):
             found = first_entries(events.chunks(rows), after, limit)
             rows.close()
         return found
+
+    def places(self, event: int, classes: Collection[int], positions: Collection[int]) -> dict[int, int]:
+        if not positions:
+            return {}
+        with self._database.connection() as connection:
+            values = (event, min(positions), max(positions), json.dumps(list(classes)))
+            return places_of(events.chunks(connection.db.execute(events.CHUNKS_OF, values)), positions)
 
     def save_aliases(self, originals: Mapping[str, str]) -> None:
         with self._database.writing() as db:

@@ -29,8 +29,13 @@ _FORGET = (
 )
 #: The chunks of an event that reach beyond a place, ascending. The classes come as a JSON list.
 CHUNKS = (
-    "SELECT class, first, last, entries FROM bands WHERE event = ? AND last > ?"
+    "SELECT class, first, last, low, high, entries FROM bands WHERE event = ? AND last > ?"
     " AND class IN (SELECT value FROM json_each(?)) ORDER BY first"
+)
+#: The chunks that may have an entry of a record between two positions.
+CHUNKS_OF = (
+    "SELECT class, first, last, low, high, entries FROM bands WHERE event = ? AND high >= ? AND low <= ?"
+    " AND class IN (SELECT value FROM json_each(?))"
 )
 
 
@@ -67,8 +72,11 @@ def write_event(
         (number, payload, hash_of("event", payload)),
     )
     db.executemany(
-        "INSERT INTO bands (event, first, class, last, entries) VALUES (?, ?, ?, ?, ?)",
-        ((number, each.first, each.event_class, each.last, each.entries) for each in pack(base, plan.entries)),
+        "INSERT INTO bands (event, first, class, last, low, high, entries) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (number, each.first, each.event_class, each.last, each.low, each.high, each.entries)
+            for each in pack(base, plan.entries)
+        ),
     )
 
 

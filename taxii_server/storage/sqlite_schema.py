@@ -98,6 +98,8 @@ _VERSION_2 = (
         first INTEGER NOT NULL,
         class INTEGER NOT NULL,
         last INTEGER NOT NULL,
+        low INTEGER NOT NULL,
+        high INTEGER NOT NULL,
         entries BLOB NOT NULL,
         PRIMARY KEY (event, first, class)
     ) STRICT""",
