@@ -78,5 +78,9 @@ class StorageUnavailable(StorageError):
     """The database cannot answer now. Nothing was half done; the same call may be made again."""
 
 
+class CatalogMoved(StorageError):
+    """Another configuration is in force than the caller started from; read it again and start over."""
+
+
 class SchemaTooNew(StorageError):
     """The database was written by a newer release than this one."""

@@ -24,6 +24,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from taxii_server.errors import CatalogMoved
 from taxii_server.model import (
     AppliedCatalog,
     Credential,
@@ -149,12 +150,24 @@ class Store(ABC):
     # ---- the catalog in force
 
     @abstractmethod
-    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
-        """Make these texts the configuration in force. Does nothing when the newest one has the same digest."""
+    def apply_catalog(
+        self, files: Mapping[str, str], digest: str, applied_by: str, expected_epoch: int | None = None
+    ) -> AppliedCatalog:
+        """Make these texts the configuration in force. Does nothing when the newest one has the same digest.
+
+        With `expected_epoch` only while that one is in force (0: none ever was): raises CatalogMoved otherwise,
+        whatever the digest, so that of two changes that started from the same configuration none is lost.
+        """
 
     @abstractmethod
     def catalog(self) -> AppliedCatalog | None:
         """The configuration in force, or None in a new database."""
+
+
+def require_epoch(newest: AppliedCatalog | None, expected: int | None) -> None:
+    """Raise CatalogMoved unless the newest configuration is the expected one (see Store.apply_catalog)."""
+    if expected is not None and expected != (newest.epoch if newest else 0):
+        raise CatalogMoved("another configuration was put in force meanwhile; try again")
 
 
 def group_by_id(records: Iterable[Record]) -> dict[str, list[Record]]:

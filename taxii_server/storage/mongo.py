@@ -32,7 +32,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.base import Plan, Planner, Store, group_by_id, within
+from taxii_server.storage.base import Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_connection import CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.times import now_position
 
@@ -207,9 +207,12 @@ class MongoStore(Store):
 
     # ---- the catalog in force
 
-    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
+    def apply_catalog(
+        self, files: Mapping[str, str], digest: str, applied_by: str, expected_epoch: int | None = None
+    ) -> AppliedCatalog:
         def run(database: Database[Document], session: ClientSession, clock: Document) -> AppliedCatalog:
             newest = _newest_catalog(database, session)
+            require_epoch(newest, expected_epoch)
             if newest is not None and newest.digest == digest:
                 session.abort_transaction()
                 return newest

@@ -28,7 +28,7 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
-from taxii_server.storage.base import Planner, Store, group_by_id, within
+from taxii_server.storage.base import Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_connection import Database
 from taxii_server.storage.sqlite_query import INSERT, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
@@ -216,9 +216,12 @@ class SQLiteStore(Store):
 
     # ---- the catalog in force
 
-    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
+    def apply_catalog(
+        self, files: Mapping[str, str], digest: str, applied_by: str, expected_epoch: int | None = None
+    ) -> AppliedCatalog:
         with self._database.writing() as db:
             newest = _newest_catalog(db)
+            require_epoch(newest, expected_epoch)
             if newest is not None and newest.digest == digest:
                 return newest
             epoch = newest.epoch + 1 if newest else 1
