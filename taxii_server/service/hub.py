@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Mapping
 
 from taxii_server import audit
-from taxii_server.catalog import Catalog, check_catalog, parse_catalog, require_enforceable
-from taxii_server.errors import ConfigError, Problem
+from taxii_server.catalog import Catalog, check_catalog, parse_catalog, require_enforceable, with_filed
+from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageUnavailable
 from taxii_server.model import Actor, AppliedCatalog
 from taxii_server.service.book import Book
 from taxii_server.service.cursor import CursorSeal
@@ -25,6 +25,9 @@ from taxii_server.settings import Settings
 from taxii_server.storage.base import Store
 
 _log = logging.getLogger(__name__)
+
+#: How often a change of the configuration starts over because another one came between.
+_ATTEMPTS = 20
 
 
 class Hub:
@@ -66,7 +69,43 @@ class Hub:
     def apply(
         self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None] = lambda done: None
     ) -> AppliedCatalog:
-        """Put these files in force for every process of this store.
+        """Put these files in force for every process of this store; what partners filed stays in force beside them.
+
+        Raises as `change` does.
+        """
+
+        def merged(in_force: Mapping[str, str]) -> dict[str, str]:
+            texts, gone = with_filed(files, in_force)
+            for partner in gone:
+                _log.warning("the filed releases of '%s' are dropped: there is no such partner any more", partner)
+            return texts
+
+        return self.change(merged, applied_by, progress)
+
+    def change(
+        self,
+        make: Callable[[Mapping[str, str]], Mapping[str, str]],
+        applied_by: str,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> AppliedCatalog:
+        """Put in force what `make` makes of the texts in force, for every process of this store.
+
+        `make` is called again when somebody else's change came between, so that neither is lost. Raises whatever
+        `make` raises, ConfigError for what does not hold, and changes nothing then.
+        """
+        for _ in range(_ATTEMPTS):
+            in_force = self.store.catalog()
+            files, epoch = (in_force.files, in_force.epoch) if in_force else ({}, 0)
+            try:
+                return self._put(make(files), applied_by, progress, epoch)
+            except CatalogMoved:
+                _log.info("the configuration was changed by somebody else meanwhile; starting over")
+        raise StorageUnavailable("the configuration is changed by others all the time; try again")
+
+    def _put(
+        self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None], expected_epoch: int
+    ) -> AppliedCatalog:
+        """Put these texts in force, unless another epoch than the expected one is.
 
         Raises ConfigError, and changes nothing, if they do not hold.
         Records whose labels are too coarse for the new policy are labelled anew before it takes effect; the
@@ -75,7 +114,7 @@ class Hub:
         catalog = check_catalog(files, self.settings)
         self.book.grow_vocabulary(wanted_vocabulary(catalog))
         self.writer.relabel(progress)
-        applied = self.store.apply_catalog(files, catalog.digest, applied_by)
+        applied = self.store.apply_catalog(files, catalog.digest, applied_by, expected_epoch)
         audit.record("catalog-applied", epoch=applied.epoch, digest=catalog.digest, by=applied_by)
         self.load()
         return applied

@@ -133,7 +133,9 @@ class Rehearsal(Store):
     def revoke_credential(self, credential_id: str) -> bool:
         self._refuse()
 
-    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
+    def apply_catalog(
+        self, files: Mapping[str, str], digest: str, applied_by: str, expected_epoch: int | None = None
+    ) -> AppliedCatalog:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
