@@ -179,7 +179,9 @@ def microseconds(moment: datetime | None) -> int | None:
 
 def _table(release: ReleaseEntry) -> str:
     to = [
-        f"{key} = {_list(names)}" for key, names in (("audience", release.audiences), ("group", release.groups)) if names
+        f"{key} = {_list(names)}"
+        for key, names in (("audience", release.audiences), ("group", release.groups))
+        if names
     ]
     lines = [
         "",

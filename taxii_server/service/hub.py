@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from taxii_server import audit
-from taxii_server.catalog import Catalog, check_catalog, parse_catalog, require_enforceable, with_filed
+from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, require_enforceable, with_filed
 from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageUnavailable
 from taxii_server.model import Actor, AppliedCatalog
 from taxii_server.service.book import Book
@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 #: How often a change of the configuration starts over because another one came between.
 _ATTEMPTS = 20
+#: How long a change waits for another one of the same process.
+_TURN_S = 10.0
 
 
 class Hub:
@@ -42,6 +44,7 @@ class Hub:
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
         self._lock = threading.Lock()
+        self._change_lock = threading.Lock()
 
     # ---- the catalog in force
 
@@ -80,7 +83,10 @@ class Hub:
                 _log.warning("the filed releases of '%s' are dropped: there is no such partner any more", partner)
             return texts
 
-        return self.change(merged, applied_by, progress)
+        try:
+            return self.change(merged, applied_by, progress)
+        except ConfigError as error:
+            raise ConfigError([*error.problems, *self._filed_in_the_way(files, error)]) from error
 
     def change(
         self,
@@ -93,14 +99,33 @@ class Hub:
         `make` is called again when somebody else's change came between, so that neither is lost. Raises whatever
         `make` raises, ConfigError for what does not hold, and changes nothing then.
         """
-        for _ in range(_ATTEMPTS):
-            in_force = self.store.catalog()
-            files, epoch = (in_force.files, in_force.epoch) if in_force else ({}, 0)
-            try:
-                return self._put(make(files), applied_by, progress, epoch)
-            except CatalogMoved:
-                _log.info("the configuration was changed by somebody else meanwhile; starting over")
+        # Threads wait for each other here: each would only make the others start over.
+        if not self._change_lock.acquire(timeout=_TURN_S):
+            raise StorageUnavailable("another change of the configuration is being applied; try again")
+        try:
+            for _ in range(_ATTEMPTS):
+                in_force = self.store.catalog()
+                files, epoch = (in_force.files, in_force.epoch) if in_force else ({}, 0)
+                try:
+                    return self._put(make(files), applied_by, progress, epoch)
+                except CatalogMoved:
+                    _log.info("the configuration was changed by somebody else meanwhile; starting over")
+        finally:
+            self._change_lock.release()
         raise StorageUnavailable("the configuration is changed by others all the time; try again")
+
+    def _filed_in_the_way(self, files: Mapping[str, str], error: ConfigError) -> list[Problem]:
+        """What to tell besides, when these files would hold if nothing were filed."""
+        in_force = self.store.catalog()
+        filed = in_force is not None and any(name.startswith(FILED) for name in in_force.files)
+        if not filed or any(problem.file.startswith(FILED) for problem in error.problems):
+            return []
+        try:
+            check_catalog(files, self.settings)
+        except ConfigError:
+            return []
+        message = "it holds without them: see 'taxii-server release list', and take back what is in the way"
+        return [Problem(FILED, "", message)]
 
     def _put(
         self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None], expected_epoch: int

@@ -59,7 +59,7 @@ def test_the_last_release_withdrawn_gives_the_same_catalog_as_before() -> None:
 
 
 def test_releases_of_the_configuration_are_known_with_where_they_stand() -> None:
-    files = texts.changed("config/policy.toml", '[[permit]]', release(id='"by-hand"') + "[[permit]]")
+    files = texts.changed("config/policy.toml", "[[permit]]", release(id='"by-hand"') + "[[permit]]")
     (entry,) = parse_catalog(files).releases
     assert (entry.id, entry.local_id, entry.is_filed) == ("by-hand", "by-hand", False)
     assert (ENTRY.local_id, ENTRY.is_filed) == ("2026-001", True)
@@ -72,9 +72,7 @@ def test_releases_of_the_configuration_are_known_with_where_they_stand() -> None
     names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=3),
 )
 def test_what_is_written_is_read_back(why: str, partner: str, times: tuple[int, int | None], names: list[str]) -> None:
-    entry = ReleaseEntry(
-        f"{partner}/a", partner, (X,), (), tuple(names), *times, why, f"releases/{partner}.toml"
-    )
+    entry = ReleaseEntry(f"{partner}/a", partner, (X,), (), tuple(names), *times, why, f"releases/{partner}.toml")
     files = with_releases({}, partner, [entry, dataclasses.replace(entry, id=f"{partner}/b", until=None)])
     assert read_releases(files)[0] == entry
     assert [each.id for each in read_releases(files)] == [f"{partner}/a", f"{partner}/b"]
