@@ -101,8 +101,7 @@ def file_release(hub: Hub, partner: str, request: Request, filed_by: str, *, any
         catalog = hub.snapshot.catalog
         if catalog.digest != digest_of(in_force):
             catalog = parse_catalog(in_force)
-        if not anybody:
-            _check_names(catalog, partner, request)
+        _check_names(catalog, partner, request, anybody)
         own = releases_of(catalog, partner)
         wanted = _entry(partner, request, made.local_id if made else request.id or _next_id(own))
         same = [each for each in own if each.local_id == wanted.local_id]
@@ -198,7 +197,7 @@ def _check(hub: Hub, partner: str, request: Request) -> None:
     posted = hub.store.lookup(request.objects)
     for id_ in request.objects:
         if not any(record.submitter == partner for record in posted.get(id_, ())):
-            raise BadContent(f"objects: {id_!r} is no object that you posted; post it first")
+            raise BadContent(f"objects: {id_!r} was not posted by {partner}; one releases one's own objects")
 
 
 def _check_list(key: str, values: Collection[str], most: int) -> None:
@@ -208,13 +207,19 @@ def _check_list(key: str, values: Collection[str], most: int) -> None:
         raise BadContent(f"{key}: the same value is given twice")
 
 
-def _check_names(catalog: Catalog, partner: str, request: Request) -> None:
+def _check_names(catalog: Catalog, partner: str, request: Request, anybody: bool) -> None:
     """Raise BadContent for the first name that the partner cannot address, the same for all reasons."""
     audiences, groups = addressable(catalog, partner)
+    policy = catalog.policy
+    if anybody:
+        audiences, groups = frozenset(policy.audiences) - {partner}, frozenset(policy.groups)
     for key, names, known in (("audience", request.audiences, audiences), ("group", request.groups, groups)):
         for name in names:
             if name not in known:
-                raise BadContent(f"to.{key}: {name[:80]!r} is no {key} that you can release to")
+                listed = f" (known: {', '.join(sorted(known))})" if anybody else ""
+                raise BadContent(
+                    f"to.{key}: {name[:80]!r} is no {key} that {'it' if anybody else 'you'} can release to{listed}"
+                )
 
 
 def _entry(partner: str, request: Request, local_id: str) -> ReleaseEntry:
