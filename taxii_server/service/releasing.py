@@ -89,7 +89,8 @@ def addressable(catalog: Catalog, partner: str) -> tuple[frozenset[str], frozens
 def file_release(hub: Hub, partner: str, request: Request, filed_by: str, *, anybody: bool = False) -> ReleaseEntry:
     """Put a release of this partner in force; the release. The same one again changes nothing.
 
-    With `anybody`, names need not be known to the partner: for operators. Returns when the release is in force.
+    With `anybody`, names need not be known to the partner: for operators. Other processes follow as with every change
+    of the catalog.
     Raises BadContent for a request that is wrong in itself, Conflict for an id that the partner used for something
     else, ReleaseRefused when the policy does not hold with it.
     """
@@ -101,6 +102,8 @@ def file_release(hub: Hub, partner: str, request: Request, filed_by: str, *, any
         catalog = hub.snapshot.catalog
         if catalog.digest != digest_of(in_force):
             catalog = parse_catalog(in_force)
+        if partner not in catalog.policy.audiences:
+            raise NotFound  # removed a moment ago
         _check_names(catalog, partner, request, anybody)
         own = releases_of(catalog, partner)
         wanted = _entry(partner, request, made.local_id if made else request.id or _next_id(own))
@@ -143,7 +146,7 @@ def file_release(hub: Hub, partner: str, request: Request, filed_by: str, *, any
 
 
 def withdraw_release(hub: Hub, partner: str, local_id: str, withdrawn_by: str) -> None:
-    """Take a filed release back; when it returns, nobody is served by it any more.
+    """Take a filed release back. Other processes follow as with every change of the catalog.
 
     Works on the texts alone, so that an operator can also take back one that this program cannot read any more.
     Raises NotFound, and Conflict for one that stands in a file of the configuration.
