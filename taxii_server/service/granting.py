@@ -23,19 +23,13 @@ _IDS_PER_LOOKUP = 5000
 _NOBODY = EventClass()
 
 
-class CatalogMoved(Exception):
-    """Another catalog was put in force meanwhile: what was worked out is out of date."""
-
-
 class Granting:
     """The event of one change from `old` (None: nothing was in force) to `new`, both on the same book."""
 
-    def __init__(self, store: Store, book: Book, old: Sights | None, new: Sights, epoch: int) -> None:
+    def __init__(self, store: Store, book: Book, old: Sights | None, new: Sights) -> None:
         self._store = store
         self._book = book
         self._old, self._new = old, new
-        #: of the catalog that `old` is about
-        self._epoch = epoch
         self._audiences = [] if old is None else _in_both(old, new)
         self._views = {} if old is None else _grown_views(old, new)
         self._reach = {} if old is None else _grown_reach(old, new, self._audiences)
@@ -66,9 +60,7 @@ class Granting:
         self._follow(self._store.referrers)
 
     def plan(self, inside: Inside) -> EventPlan:
-        """The event, inside the transaction that puts the new catalog in force. Raises CatalogMoved."""
-        if inside.epoch != self._epoch:
-            raise CatalogMoved
+        """The event, inside the transaction that puts the new catalog in force."""
         self._book.sync()
         self._catch_up(inside)
         classes = list(dict.fromkeys(self._entries.values()))

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from taxii_server import audit
-from taxii_server.catalog import Catalog, check_catalog, parse_catalog, require_enforceable
-from taxii_server.errors import ConfigError, Problem, StorageUnavailable
+from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, require_enforceable, with_filed
+from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageUnavailable
 from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog
 from taxii_server.service.book import Book
 from taxii_server.service.copies import Copies
 from taxii_server.service.cursor import CursorSeal, derived_key
-from taxii_server.service.granting import CatalogMoved, Granting
+from taxii_server.service.granting import Granting
 from taxii_server.service.posting import Writer
 from taxii_server.service.reading import Reader
 from taxii_server.service.sight import Sights, wanted_vocabulary
@@ -28,8 +29,10 @@ from taxii_server.stix.derive import Maker, hub_identity
 from taxii_server.storage.base import Store
 
 _log = logging.getLogger(__name__)
-#: How often a change starts again because another one came first.
-_MAX_ATTEMPTS = 20
+#: How often a change of the configuration starts over because another one came between.
+_ATTEMPTS = 20
+#: How long a change waits for another one of the same process.
+_TURN_S = 10.0
 
 
 class Hub:
@@ -47,6 +50,7 @@ class Hub:
         self._lock = threading.Lock()
         self._moment_of = (0, -1)
         self._moment = POSITION_MAX
+        self._change_lock = threading.Lock()
 
     # ---- the catalog in force
 
@@ -74,7 +78,65 @@ class Hub:
     def apply(
         self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None] = lambda done: None
     ) -> AppliedCatalog:
-        """Put these files in force for every process of this store.
+        """Put these files in force for every process of this store; what partners filed stays in force beside them.
+
+        Raises as `change` does.
+        """
+
+        def merged(in_force: Mapping[str, str]) -> dict[str, str]:
+            texts, gone = with_filed(files, in_force)
+            for partner in gone:
+                _log.warning("the filed releases of '%s' are dropped: there is no such partner any more", partner)
+            return texts
+
+        try:
+            return self.change(merged, applied_by, progress)
+        except ConfigError as error:
+            raise ConfigError([*error.problems, *self._filed_in_the_way(files, error)]) from error
+
+    def change(
+        self,
+        make: Callable[[Mapping[str, str]], Mapping[str, str]],
+        applied_by: str,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> AppliedCatalog:
+        """Put in force what `make` makes of the texts in force, for every process of this store.
+
+        `make` is called again when somebody else's change came between, so that neither is lost. Raises whatever
+        `make` raises, ConfigError for what does not hold, and changes nothing then.
+        """
+        # Threads wait for each other here: each would only make the others start over.
+        if not self._change_lock.acquire(timeout=_TURN_S):
+            raise StorageUnavailable("another change of the configuration is being applied; try again")
+        try:
+            for _ in range(_ATTEMPTS):
+                in_force = self.store.catalog()
+                files, epoch = (in_force.files, in_force.epoch) if in_force else ({}, 0)
+                try:
+                    return self._put(make(files), applied_by, progress, epoch)
+                except CatalogMoved:
+                    _log.info("the configuration was changed by somebody else meanwhile; starting over")
+        finally:
+            self._change_lock.release()
+        raise StorageUnavailable("the configuration is changed by others all the time; try again")
+
+    def _filed_in_the_way(self, files: Mapping[str, str], error: ConfigError) -> list[Problem]:
+        """What to tell besides, when these files would hold if nothing were filed."""
+        in_force = self.store.catalog()
+        filed = in_force is not None and any(name.startswith(FILED) for name in in_force.files)
+        if not filed or any(problem.file.startswith(FILED) for problem in error.problems):
+            return []
+        try:
+            check_catalog(files, self.settings)
+        except ConfigError:
+            return []
+        message = "it holds without them: see 'taxii-server release list', and take back what is in the way"
+        return [Problem(FILED, "", message)]
+
+    def _put(
+        self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None], expected_epoch: int
+    ) -> AppliedCatalog:
+        """Put these texts in force, unless another epoch than the expected one is.
 
         Raises ConfigError, and changes nothing, if they do not hold.
         Records whose labels are too coarse for the new policy are labelled anew before it takes effect; the
@@ -84,39 +146,42 @@ class Hub:
         self.book.grow_vocabulary(wanted_vocabulary(catalog))
         self.writer.relabel(progress)
         self.writer.relabel_released(catalog.policy)
-        applied = self._put_in_force(files, catalog, applied_by)
+        applied = self._put_in_force(files, catalog, applied_by, expected_epoch)
         audit.record("catalog-applied", epoch=applied.epoch, digest=catalog.digest, by=applied_by)
         return applied
 
-    def _put_in_force(self, files: Mapping[str, str], catalog: Catalog, applied_by: str) -> AppliedCatalog:
-        """Swap the catalog of the store, and tell every audience what it gains by that."""
-        for _ in range(_MAX_ATTEMPTS):
-            self.load()
-            self.book.sync()
-            before = self._snapshot
-            moment = _moment(catalog, self.book, self.store.present())
-            if before is not None:
-                moment = max(moment, before.sights.moment)
-            epoch = 0 if before is None else before.epoch
-            old = None if before is None else before.sights
-            granting = Granting(self.store, self.book, old, Sights(catalog, self.book, moment), epoch)
-            granting.prepare()
-            try:
-                applied = self.store.apply_catalog(
-                    files, catalog.digest, applied_by, moment=moment, event=granting.plan
-                )
-            except CatalogMoved:
-                continue
-            self.load()
-            return applied
-        raise StorageUnavailable("the configuration in force kept changing; try again")
+    def _put_in_force(
+        self, files: Mapping[str, str], catalog: Catalog, applied_by: str, expected_epoch: int
+    ) -> AppliedCatalog:
+        """Swap the catalog of the store, and let every audience have what it gains by that. Raises CatalogMoved."""
+        self.load()
+        self.book.sync()
+        before = None if self._snapshot is None else self._snapshot.sights
+        moment = _moment(catalog, self.book, self.store.present())
+        if before is not None:
+            moment = max(moment, before.moment)
+        granting = Granting(self.store, self.book, before, Sights(catalog, self.book, moment))
+        granting.prepare()
+        applied = self.store.apply_catalog(
+            files,
+            catalog.digest,
+            applied_by,
+            moment=moment,
+            event=granting.plan,
+            expected_epoch=expected_epoch,
+        )
+        self.load()
+        return applied
 
     def pass_time(self) -> None:
         """Put in force what the passing of time brings: a release that begins or ends, an embargo that is over."""
         applied = self.store.catalog()
         if applied is not None:
-            _log.info("a date of the policy has come")
-            self._put_in_force(applied.files, parse_catalog(applied.files), applied.applied_by)
+            # Another process that was faster has done the same.
+            with suppress(CatalogMoved):
+                self._put_in_force(applied.files, parse_catalog(applied.files), applied.applied_by, applied.epoch)
+            self.load()
+            _log.info("a date of the policy has come; it is judged anew (epoch %d)", self.snapshot.epoch)
 
     def follow(self) -> None:
         """Take over now what other processes did; one cheap command when they did nothing."""

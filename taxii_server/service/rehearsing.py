@@ -162,6 +162,7 @@ class Rehearsal(Store):
         files: Mapping[str, str],
         digest: str,
         applied_by: str,
+        expected_epoch: int | None = None,
         *,
         moment: int = 0,
         event: EventPlanner | None = None,

@@ -30,6 +30,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from taxii_server.errors import CatalogMoved
 from taxii_server.model import (
     AppliedCatalog,
     Credential,
@@ -225,6 +226,7 @@ class Store(ABC):
         files: Mapping[str, str],
         digest: str,
         applied_by: str,
+        expected_epoch: int | None = None,
         *,
         moment: int = 0,
         event: EventPlanner | None = None,
@@ -233,11 +235,20 @@ class Store(ABC):
 
         The moment never goes back. Does nothing when the newest one has the same digest and moment. Whatever the
         event planner raises ends the transaction with nothing written.
+
+        With `expected_epoch` only while that one is in force (0: none ever was): raises CatalogMoved otherwise,
+        whatever the digest, so that of two changes that started from the same configuration none is lost.
         """
 
     @abstractmethod
     def catalog(self) -> AppliedCatalog | None:
         """The configuration in force, or None in a new database."""
+
+
+def require_epoch(newest: AppliedCatalog | None, expected: int | None) -> None:
+    """Raise CatalogMoved unless the newest configuration is the expected one (see Store.apply_catalog)."""
+    if expected is not None and expected != (newest.epoch if newest else 0):
+        raise CatalogMoved("another configuration was put in force meanwhile; try again")
 
 
 def group_by_id(records: Iterable[Record]) -> dict[str, list[Record]]:

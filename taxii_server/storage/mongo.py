@@ -35,7 +35,7 @@ from taxii_server.model import (
 from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage.bands import band_end
-from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, within
+from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
 from taxii_server.storage.mongo_schema import portions
@@ -280,12 +280,14 @@ class MongoStore(Store):
         files: Mapping[str, str],
         digest: str,
         applied_by: str,
+        expected_epoch: int | None = None,
         *,
         moment: int = 0,
         event: EventPlanner | None = None,
     ) -> AppliedCatalog:
         def run(database: Database[Document], session: ClientSession, clock: Document) -> AppliedCatalog:
             newest = _newest_catalog(database, session)
+            require_epoch(newest, expected_epoch)
             judged = moment if newest is None else max(moment, newest.moment)
             if newest is not None and (newest.digest, newest.moment) == (digest, judged):
                 session.abort_transaction()

@@ -31,7 +31,7 @@ from taxii_server.model import (
 )
 from taxii_server.storage import sqlite_events as events
 from taxii_server.storage.bands import band_end, first_entries, places_of
-from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, within
+from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
 from taxii_server.storage.sqlite_query import INSERT, page_statement
@@ -292,6 +292,7 @@ class SQLiteStore(Store):
         files: Mapping[str, str],
         digest: str,
         applied_by: str,
+        expected_epoch: int | None = None,
         *,
         moment: int = 0,
         event: EventPlanner | None = None,
@@ -299,6 +300,7 @@ class SQLiteStore(Store):
         with self._database.writing_connection() as connection:
             db = connection.db
             newest = _newest_catalog(db)
+            require_epoch(newest, expected_epoch)
             if newest is not None:
                 moment = max(moment, newest.moment)
                 if (newest.digest, newest.moment) == (digest, moment):

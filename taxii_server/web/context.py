@@ -13,8 +13,10 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from taxii_server.auth.base import Authenticator
+from taxii_server.auth.directory import Directory
 from taxii_server.catalog import Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
+from taxii_server.model import Credential
 from taxii_server.service.hub import Hub
 from taxii_server.service.visit import Visit
 from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
@@ -27,6 +29,12 @@ PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
 def hub() -> Hub:
     """The hub of this application."""
     return cast(Hub, current_app.extensions["taxii_server"])
+
+
+def credential() -> Credential | None:
+    """The credential that the actor logged in with; None for an anonymous one, or if it was revoked just now."""
+    directory = cast(Directory, current_app.extensions["taxii_server.directory"])
+    return directory.find(visit().actor.credential)
 
 
 def visit() -> Visit:
