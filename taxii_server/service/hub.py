@@ -206,6 +206,7 @@ class Hub:
             if self._snapshot is not None and self._snapshot.epoch >= epoch:
                 return
             self._snapshot = Snapshot(epoch, sights.catalog, sights, reader)
+            self.writer.readers = sights.readers
         _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)
 
     def visit(self, actor: Actor) -> Visit:

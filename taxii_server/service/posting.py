@@ -17,7 +17,8 @@ from taxii_server.catalog import Collection
 from taxii_server.errors import BadContent, InvalidObject, StorageUnavailable
 from taxii_server.model import Draft, PageQuery, Record, Traits
 from taxii_server.policy import Facets, Policy, Vocabulary
-from taxii_server.service.book import Behind, Book, Coarse, LabelsMissing
+from taxii_server.service.book import Behind, Book, Coarse, LabelKey, LabelsMissing
+from taxii_server.service.reopening import Readers, with_reopening
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
 from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.traits import read_traits
@@ -49,6 +50,8 @@ class Writer:
     def __init__(self, store: Store, book: Book) -> None:
         self._store = store
         self._book = book
+        #: who reads what under the catalog in force; set by the hub
+        self.readers: Readers = lambda facets, governor: frozenset()
 
     def add(
         self,
@@ -84,7 +87,8 @@ class Writer:
                 self._require_current(log_length, edition)
                 self._require_exact(present)
                 gone[:] = pick(present.get(object_id, ()))
-                return plan_deletion(gone, present, self._facets_of, self._book.number)
+                planned = plan_deletion(gone, present, self._facets_of, self._book.number)
+                return with_reopening(planned, present, self._key_of, self.readers)
 
             return self._store.write([object_id], plan)
 
@@ -171,7 +175,7 @@ class Writer:
                 self._require_current(log_length, edition)
                 self._require_exact(present)
                 planned, outcomes[:] = plan_posts(drafts, facets, present, self._facets_of, self._book.number)
-                return planned
+                return with_reopening(planned, present, self._key_of, self.readers)
 
             return self._store.write(ids, plan)
 
@@ -258,6 +262,9 @@ class Writer:
 
     def _facets_of(self, record: Record) -> Facets:
         return self._book.label(record.label).key.facets
+
+    def _key_of(self, label: int) -> LabelKey:
+        return self._book.label(label).key
 
 
 def _refused(item: Item, place: int, message: str) -> Added:

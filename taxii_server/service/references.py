@@ -249,12 +249,9 @@ class References:
     def _own_moment(self, record: Record) -> int:
         """The place of the event since which the record by itself is in sight; 0: since its own place."""
         feed = self.key(record).facets.collection
-        moment = max(
-            self._sight.since.get(record.label, 0),
-            self._sight.reached.get(feed, 0),
-            self._book.opened.get(record.position, 0),
-        )
-        return moment if moment > record.position else 0
+        moment = max(self._sight.since.get(record.label, 0), self._sight.reached.get(feed, 0))
+        # What arrives in the write that brings something into sight stands right behind the event.
+        return max(moment if moment > record.position else 0, self._book.opened.get(record.position, 0))
 
     def _spread(self, own: Callable[[Record], int]) -> dict[str, int]:
         """The least value of each id: of its best record the greatest of its own and of what it refers to."""

@@ -22,6 +22,10 @@ from taxii_server.service.visit import Visit
 from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
 from taxii_server.web.media import accepts_taxii, is_taxii_content
 
+#: A page tells by itself that another configuration came into force: these need not ask before.
+PAGED_ENDPOINTS = frozenset(
+    {"objects.get_manifest", "objects.get_objects", "objects.get_object", "objects.get_versions"}
+)
 #: Endpoints that answer without credentials.
 PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
 
@@ -53,6 +57,8 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
         if request.endpoint in PUBLIC_ENDPOINTS:
             return
         require_fresh()
+        if request.endpoint not in PAGED_ENDPOINTS:
+            hub().follow()
         g.visit = hub().visit(authenticator.authenticate(request.headers.get("Authorization")))
         # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
@@ -83,6 +89,18 @@ def require_content_type() -> None:
 
 def open_collection(api_root: str, name: str, *, read: bool = False, write: bool = False) -> tuple[Collection, Rights]:
     """The collection of the URL, after visibility (404), Accept (406) and right (403), in this order."""
+    try:
+        return _open_collection(api_root, name, read=read, write=write)
+    except (NotFound, Forbidden):
+        if request.endpoint not in PAGED_ENDPOINTS:
+            raise
+        # It may be open since a moment that this worker has not heard of.
+        hub().follow()
+        g.visit = hub().visit(visit().actor)
+        return _open_collection(api_root, name, read=read, write=write)
+
+
+def _open_collection(api_root: str, name: str, *, read: bool, write: bool) -> tuple[Collection, Rights]:
     collection, rights = visit().collection(api_root, name)
     require_accept()
     if (read and not rights.read) or (write and not rights.write):
