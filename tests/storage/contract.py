@@ -35,6 +35,7 @@ from taxii_server.model import (
 )
 from taxii_server.storage.base import Plan, Store
 from taxii_server.times import format_position, instant_key, now_position
+from tests.storage.events_contract import EventsContract
 from tests.storage.samples import (
     Background,
     Clock,
@@ -92,10 +93,18 @@ EVERY_METHOD: dict[str, Callable[[Store], object]] = {
     "credentials": lambda store: store.credentials(),
     "apply_catalog": lambda store: store.apply_catalog({"a.toml": ""}, "d", "root"),
     "catalog": lambda store: store.catalog(),
+    "records_at": lambda store: store.records_at([1]),
+    "referrers": lambda store: store.referrers([object_id(1)]),
+    "band": lambda store: store.band(1, [0], 0, 1),
+    "places": lambda store: store.places(1, [0], [1]),
+    "clock": lambda store: store.clock(),
+    "tick": lambda store: store.tick(),
+    "save_aliases": lambda store: store.save_aliases({"a": "b"}),
+    "aliases": lambda store: store.aliases(["a"]),
 }
 
 
-class StoreContract:
+class StoreContract(EventsContract):
     """Inherit, override `store_factory` and `break_driver`."""
 
     @pytest.fixture
