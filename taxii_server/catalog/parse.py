@@ -86,7 +86,6 @@ def require_enforceable(catalog: Catalog) -> None:
 def _not_enforced(catalog: Catalog) -> list[Problem]:
     """What is declared and not carried out by this release: it must not look as if it were."""
     return [
-        *catalog.policy.unsupported,
         *(
             Problem(
                 f"{COLLECTIONS}{each.name}.toml", "retention_days", "removing old objects is not supported yet; set 0"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar, cast
 
 import orjson
@@ -116,7 +117,33 @@ class Writer:
         return done
 
     def relabel_released(self, policy: Policy) -> None:
-        """Give what the releases of this policy name the labels that say so. The vocabulary names them already."""
+        """Give what the releases of this policy name the labels that say so. The vocabulary names them already.
+
+        A label that does not know of a release only hides more, so all others can stay as they are.
+        """
+        named = sorted({id_ for release in policy.releases for id_ in release.objects})
+        for start in range(0, len(named), PORTION):
+            some = named[start : start + PORTION]
+            stale = {
+                record.id
+                for records in self._book.settled(partial(self._known, some)).values()
+                for record in records
+                if self._lacks_release(record)
+            }
+            if stale:
+                self._relabel_ids(stale)
+
+    def _known(self, ids: Sequence[str]) -> dict[str, list[Record]]:
+        """The records of these ids, all of whose labels this process knows."""
+        found = self._store.lookup(ids)
+        for records in found.values():
+            for record in records:
+                self._book.label(record.label)
+        return found
+
+    def _lacks_release(self, record: Record) -> bool:
+        released = self._book.vocabulary.released_to(record.submitter, record.id)
+        return not set(released) <= set(self._facets_of(record).releases)
 
     # ---- add
 

@@ -30,7 +30,6 @@ def catalog() -> Catalog:
 
 def test_it_may_be_put_in_force_without_a_warning(catalog: Catalog) -> None:
     assert catalog.warnings == ()
-    assert catalog.policy.unsupported == ()
 
 
 def test_the_partners_are_the_ones_described(catalog: Catalog) -> None:
