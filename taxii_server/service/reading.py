@@ -156,6 +156,15 @@ class Reader:
         if not found:
             raise NotFound
 
+    def served_whole(self, audience: str, collection: Collection, records: list[Record]) -> set[int]:
+        """The positions of those of the records that the audience may read, and not as copies."""
+        sight = self._sights.of(audience)
+        resolver = self.resolver(sight, collection)
+        readable = resolver.readable(records, self._store.clock())
+        rows = [Standing(record.position, record, resolver.removal(record)) for record in readable]
+        items = self._copies.serve(rows, resolver.references)
+        return {item.record.position for item in items if item.form == "whole"}
+
     def stream(self, sight: Sight, collection: Collection, filters: Filters) -> Stream:
         """The stream of an audience in a collection, as far as the version filter can choose from it."""
         feeds = self._catalog.feeds(collection)

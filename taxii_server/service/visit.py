@@ -16,7 +16,6 @@ from taxii_server.service.book import Book
 from taxii_server.service.posting import Added, Writer
 from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
 from taxii_server.service.reading import Found, Reader, Superseded
-from taxii_server.service.resolver import Resolver
 from taxii_server.service.sight import Sights
 from taxii_server.service.statuses import Statuses
 from taxii_server.settings import ApiRoot, Settings
@@ -139,12 +138,13 @@ class Visit:
         versions = wanted.versions or EVERY
 
         def look() -> set[int]:
-            sight = self.snapshot.sights.of(self.actor.partner)
-            resolver = Resolver(self.store, self.book, self.catalog, sight, feeds)
             shown = [r for r in self.store.lookup([object_id]).get(object_id, ()) if r.collection in feeds]
-            return {record.position for record in resolver.readable(shown, self.store.clock())}
+            return self.snapshot.reader.served_whole(self.actor.partner, collection, shown)
 
         readable = self.book.settled(look)
+        if not readable and self._is_copy(collection, object_id):
+            # What the actor sees is a copy of what another partner posted.
+            raise Forbidden
 
         def is_mine(record: Record) -> bool:
             owned = rights.delete_any and record.collection == collection.id and record.position in readable
@@ -168,6 +168,17 @@ class Visit:
             versions=",".join(record.version for record in gone),
         )
         return len(gone)
+
+    def _is_copy(self, collection: Collection, object_id: str) -> bool:
+        """Whether the actor gets a copy of an object under this id."""
+        every = Filters(spec_versions=("2.0", "2.1"), versions=EVERY)
+        try:
+            found = self.snapshot.reader.read(
+                self.actor.partner, collection, ReadRequest("object", object_id, filters=every, content=False), 1
+            )
+        except NotFound:
+            return False
+        return any(item.form != "whole" for item in found.items)
 
     def status(self, api_root: str, status_id: str) -> bytes:
         """The status resource of an earlier POST of this actor. Raises NotFound."""
