@@ -343,7 +343,9 @@ def test_decide_allowed_and_explain_agree(make, build, carried, moment, granular
             assert found.get(number, Access()) == Access(decision.delay_us, decision.removal)
             assert (decision.verdict == "derive") == (decision.removal is not None)
             assert policy.explain(name, one, meanings, governor, carried, moment).decision == decision
-    assert verdicts["read"] and verdicts["derive"] and verdicts["hide"]
+    assert verdicts["read"]
+    assert verdicts["derive"]
+    assert verdicts["hide"]
 
 
 def test_what_suspended_ones_would_read_can_be_asked_for(make, build):
