@@ -59,13 +59,13 @@ class Inside(Protocol):
         """As `Store.referrers`."""
 
 
-#: Gets the transaction after deletions and label changes, says what else to write. May be called again, as a planner.
+#: Gets the transaction when all of its plan is written, says what else to write. May be called again, as a planner.
 EventPlanner = Callable[[Inside], EventPlan | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one write transaction does: deletions, label changes, the event, then insertions in this order."""
+    """What one write transaction does: deletions, label changes, insertions in this order, then the event."""
 
     inserts: Sequence[tuple[Draft, int]] = ()
     relabels: Mapping[int, int] = field(default_factory=dict)

@@ -128,28 +128,25 @@ class SQLiteStore(Store):
                 "UPDATE records SET label = ? WHERE position = ?",
                 ((label, position) for position, label in plan.relabels.items()),
             )
-            positions = self._write_event_and_positions(connection, plan.event, len(plan.inserts))
+            positions = self._take_positions(db, len(plan.inserts))
             rows = (
                 _row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True)
             )
             db.executemany(INSERT, rows)
             events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
+            if plan.event is not None:
+                self._write_event(connection, plan.event, positions)
             self.before_commit()
         return positions
 
-    def _write_event_and_positions(
-        self, connection: Connection, event: EventPlanner | None, count: int
-    ) -> tuple[int, ...]:
-        """Write the event, if there is one, and take the positions of so many insertions behind it."""
+    def _write_event(self, connection: Connection, event: EventPlanner, positions: Sequence[int]) -> None:
+        """Write the event, if there is one, behind everything that there is."""
         db = connection.db
-        planned = event(InsideSQLite(db, connection.want)) if event is not None else None
-        if planned is None:
-            return self._take_positions(db, count)
-        (base,) = self._take_positions(db, 1)
-        db.execute("UPDATE facts SET last_position = ?", (band_end(base, len(planned.entries)),))
-        positions = self._take_positions(db, count)
-        events.write_event(db, planned, base, positions, _log_hash)
-        return positions
+        planned = event(InsideSQLite(db, connection.want))
+        if planned is not None:
+            (base,) = self._take_positions(db, 1)
+            db.execute("UPDATE facts SET last_position = ?", (band_end(base, len(planned.entries)),))
+            events.write_event(db, planned, base, positions, _log_hash)
 
     def _take_positions(self, db: sqlite3.Connection, count: int) -> tuple[int, ...]:
         if not count:
@@ -305,7 +302,8 @@ class SQLiteStore(Store):
                 moment = max(moment, newest.moment)
                 if (newest.digest, newest.moment) == (digest, moment):
                     return newest
-            self._write_event_and_positions(connection, event, 0)
+            if event is not None:
+                self._write_event(connection, event, ())
             epoch = newest.epoch + 1 if newest else 1
             applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), moment)
             db.execute(
