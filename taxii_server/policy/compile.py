@@ -8,7 +8,7 @@ from typing import Literal
 from taxii_server.policy.conditions import Clause, Test, fits_audience, for_audience
 from taxii_server.policy.facets import FacetSource
 from taxii_server.policy.floor import Entry
-from taxii_server.policy.rules import Audience, Condition, Rule, RuleKind, Unless
+from taxii_server.policy.rules import Audience, Condition, Rule, RuleKind, Unless, shown
 
 
 class Compiler:
@@ -71,12 +71,11 @@ def concerns_reader(condition: Condition) -> bool:
     return condition.key in ("audience", "group", "kind", "country", "sector", "client_of", "attribute")
 
 
-_VERBS: Mapping[str, str] = {"permit": "permitted", "forbid": "forbidden", "select": "not wanted", "strip": "cut"}
+_VERBS: Mapping[str, str] = {"permit": "permitted", "forbid": "forbidden", "select": "not wanted", "strip": "cut down"}
 
 
 def _text(rule: Rule) -> str:
     """What to say when the rule decides."""
-    verb = _VERBS.get(rule.kind) or "held back" + (
-        f" until {rule.until.isoformat()}" if rule.until else f" for {rule.delay}" if rule.delay else ""
-    )
+    end = shown(rule.until) if rule.until else f"{rule.delay} after date_added"
+    verb = _VERBS.get(rule.kind) or f"held back until {end}"
     return f"{verb} by rule {rule.id!r}" + (f": {rule.why}" if rule.why else "")

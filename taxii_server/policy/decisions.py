@@ -8,14 +8,15 @@ from typing import Literal, NamedTuple
 
 from taxii_server.errors import Problem
 from taxii_server.model import Removal
+from taxii_server.policy.cases import FacetsCase
 from taxii_server.policy.compile import Compiler, concerns
-from taxii_server.policy.conditions import ANY, Clause, Single
-from taxii_server.policy.engine import UNMAPPED, JudgedCase, Outcome, Ruling, answer, judge
-from taxii_server.policy.facets import UNCLEAR, Facets, FacetSource, Vocabulary
-from taxii_server.policy.floor import UNCLEAR_RANK, Ask, Entry, View, is_released_to, unmarked_rank
-from taxii_server.policy.markings import LEVELS, RANKS, Meaning, Meanings
-from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule, in_us
-from taxii_server.tlp import TLP_IDS
+from taxii_server.policy.conditions import Clause
+from taxii_server.policy.engine import UNMAPPED, Ruling, judge
+from taxii_server.policy.explain import Check, checks, lost
+from taxii_server.policy.facets import Facets, FacetSource, Vocabulary
+from taxii_server.policy.floor import Ask, View, is_released_to, of_governor, unmarked_rank
+from taxii_server.policy.markings import RANKS, Meaning, Meanings
+from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule
 
 Verdict = Literal["read", "derive", "hide"]
 
@@ -46,16 +47,6 @@ class Access(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One line of an explanation: a step of the decision, or one rule within it."""
-
-    name: str
-    outcome: Literal["passed", "failed", "neutral"]
-    detail: str = ""
-    rule: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """A decision with everything that was looked at. `lost` are rules that fit but did not decide."""
 
@@ -64,95 +55,6 @@ class Explanation:
     decision: Decision
     steps: tuple[Check, ...]
     lost: tuple[str, ...] = ()
-
-
-class _Answers(dict[int, bool | None]):
-    """The answers to the numbered clauses for one case, worked out when first asked for."""
-
-    __slots__ = ("case", "numbered")
-
-    def __init__(self, numbered: Sequence[Clause], case: JudgedCase) -> None:
-        super().__init__()
-        self.numbered, self.case = numbered, case
-
-    def __missing__(self, number: int) -> bool | None:
-        result = self[number] = answer(self.numbered, number, self.case)
-        return result
-
-
-class FacetsCase:
-    """An object of which all facets are known. Independent of who asks, so one serves every audience."""
-
-    __slots__ = (
-        "_definition",
-        "_levels",
-        "_sets",
-        "clauses",
-        "facets",
-        "firm",
-        "fixed",
-        "granular",
-        "label_rank",
-        "markings",
-    )
-
-    def __init__(self, facets: Facets, policy: Policy, meanings: Meanings, moment: int | None) -> None:
-        def explained(ids: tuple[str, ...]) -> list[tuple[str, Meaning]]:
-            return [(id_, meanings.of(id_, facets.submitter, policy.markings, sources).at(moment)) for id_ in ids]
-
-        sources = policy.defaults.marking_sources
-        self.facets = facets
-        self.markings: Sequence[tuple[str, Meaning]] = explained(facets.markings)
-        self.granular: Sequence[tuple[str, Meaning]] = explained(facets.granular)
-        self.firm: Sequence[str] = facets.firm
-        self.fixed: Sequence[str] = facets.fixed
-        self.label_rank: int | None = None
-        if policy.defaults.label_tlp and facets.label_tlp is not None:
-            self.label_rank = UNCLEAR_RANK if facets.label_tlp == UNCLEAR else RANKS[facets.label_tlp]
-        self._definition = self._defined(facets)
-        self._sets: dict[str, tuple[str, ...]] = {
-            "label": facets.labels,
-            "marking": facets.markings,
-            "extension": facets.extensions,
-            "property": facets.properties,
-            "release": facets.releases,
-            **{f"facet:{key}": values for key, values in facets.facets},
-        }
-        level = max((m.level for _, m in self.markings if m.level is not None), default=None)
-        if level is None and self._definition is None:
-            level = policy.unmarked_rank(facets.collection)
-        if level is not None and self.label_rank is not None:
-            level = max(level, self.label_rank)
-        self._levels = (level,)
-        self.clauses: Mapping[int, bool | None] = _Answers(policy.clauses, self)
-
-    @staticmethod
-    def _defined(facets: Facets) -> str | None:
-        # STIX gives a marking-definition no labels, confidence or revoked. One that has them is
-        # treated like any other object: it gets no exemption by which such content could pass.
-        if facets.defines is None or facets.labels or facets.label_tlp or facets.confidence or facets.revoked:
-            return None
-        plain = not (facets.markings or facets.granular)
-        return "built-in" if plain and facets.defines in TLP_IDS else facets.defines
-
-    def posted_by(self, audience: str) -> bool:
-        return self.facets.submitter == audience
-
-    def definition(self) -> str | None:
-        return self._definition
-
-    def one(self, dimension: str) -> Single:
-        if dimension == "revoked":
-            return "true" if self.facets.revoked else "false"
-        value: Single = getattr(self.facets, dimension)
-        return value
-
-    def has(self, dimension: str, value: str) -> bool:
-        values = self._sets.get(dimension, ())
-        return bool(values) if value == ANY else value in values
-
-    def levels(self) -> tuple[int | None, ...]:
-        return self._levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +96,7 @@ class Policy:
                 default_rank=default,
                 collection_ranks=ranks,
                 entries=compiler.entries(self.rules, audience),
-                releases=tuple(release for release in self.releases if is_released_to(release, audience)),
+                releases={r.facet: r for r in self.releases if is_released_to(r, audience)},
                 derives=self.defaults.granular == "derive",
             )
             for name, audience in self.audiences.items()
@@ -224,8 +126,8 @@ class Policy:
         """Every instant (µs) at which some decision changes by itself, ascending."""
         found = set(meanings.instants())
         for release in self.releases:
-            found.update(in_us(each) for each in (release.not_before, release.until) if each is not None)
-        found.update(in_us(rule.until) for rule in self.rules if rule.until is not None)
+            found.update(each for each in (release.begins, release.ends) if each is not None)
+        found.update(rule.ends for rule in self.rules if rule.ends is not None)
         return tuple(sorted(found))
 
     def delays(self) -> tuple[int, ...]:
@@ -233,8 +135,9 @@ class Policy:
         return tuple(sorted({rule.delay_us for rule in self.rules if rule.delay_us}))
 
     def is_orcon(self, facets: Facets, meanings: Meanings) -> bool:
-        """Whether a marking of the object leaves every further step to its originator: no copy is made of it."""
-        return any(meaning.orcon for _, meaning in self.case(facets, meanings).markings)
+        """Whether a marking of the object, or of a part, leaves every step to its originator: no copy is made of it."""
+        case = self.case(facets, meanings)
+        return any(meaning.orcon for _, meaning in (*case.markings, *case.granular))
 
     def decide(
         self,
@@ -272,7 +175,7 @@ class Policy:
             return _decision(UNMAPPED)
         ruling = judge(view, self.case(facets, meanings, ask.moment), ask, trace)
         if governor is not None and self.defaults.versions != "independent":
-            newest = judge(view, self.case(governor, meanings, ask.moment), ask)
+            newest = judge(view, self.case(governor, meanings, ask.moment), of_governor(ask))
             text = "" if newest.outcome == "granted" else f"the newest version is hidden: {newest.text}"
             hidden = Ruling("failed", "newer-version-hidden", newest.rule, text)
             if trace is not None:
@@ -292,42 +195,19 @@ class Policy:
     ) -> Explanation:
         """What `decide` answers, with every step and every rule that concerns the audience."""
         trace: list[tuple[str, Ruling]] = []
+        ask = Ask(carried, moment)
         try:
-            decision = self._decide(audience, facets, meanings, governor, Ask(carried, moment), trace)
-            steps = self._checks(audience, self.case(facets, meanings, moment), trace)
+            decision = self._decide(audience, facets, meanings, governor, ask, trace)
+            steps = checks(self.views.get(audience), self.case(facets, meanings, moment), ask, trace, self.releases)
         except Exception:  # noqa: BLE001 - as in decide
             decision = self.decide(audience, facets, meanings, governor, carried, moment)
             steps = (Check("error", "failed", decision.text),)
-        fitting = (check.rule for check in steps if check.rule and check.outcome != "neutral")
-        lost = tuple(dict.fromkeys(rule for rule in fitting if rule != decision.rule))
-        return Explanation(audience, facets, decision, steps, lost)
-
-    def _checks(self, audience: str, case: FacetsCase, trace: list[tuple[str, Ruling]]) -> tuple[Check, ...]:
-        checks: list[Check] = []
-        view = self.views.get(audience)
-        for name, ruling in trace:
-            entries: tuple[Entry, ...] = () if view is None else view.entries.get(name, ())  # type: ignore[call-overload]
-            if not entries:
-                checks.append(Check(name, _WORDS[ruling.outcome], ruling.text, ruling.rule))
-            elif ruling.rule is None:
-                # The step as such says something that no single rule says, such as "no permit fits".
-                checks.append(Check(name, _WORDS[ruling.outcome], ruling.text))
-            checks.extend(_rule_check(name, entry, case, ruling) for entry in entries)
-            if view is not None and name in ("markings", "granular"):
-                marks = case.markings if name == "markings" else case.granular
-                released = any(ruling.reason == "release" for step, ruling in trace if step == "release")
-                checks.extend(_marking_check(name, view, id_, meaning, released) for id_, meaning in marks)
-            if name == "level" and case.levels() != (None,):
-                levels = ", ".join(
-                    "unclear" if n == UNCLEAR_RANK else LEVELS[n] for n in case.levels() if n is not None
-                )
-                checks.append(Check(name, "neutral", f"in effect: {levels}"))
-        return tuple(checks)
+        return Explanation(audience, facets, decision, steps, lost(steps, decision.rule))
 
     def case(self, facets: Facets, meanings: Meanings, moment: int | None = None) -> FacetsCase:
         """The case of these facets, kept so that the next audience finds its answers worked out."""
-        # The moment matters to what markings mean only where one of them begins or ends.
-        key = meanings, (moment if meanings.instants() else None)
+        # To what markings mean, only those instants matter at which one of them begins or ends.
+        key = meanings, (None if moment is None else meanings.passed(moment))
         cases = self._cases.get(key)
         if cases is None:
             # Meanings only grow; what was worked out under older ones is not asked for again.
@@ -341,41 +221,11 @@ class Policy:
         return case
 
 
-_WORDS: Mapping[Outcome, Literal["passed", "failed", "neutral"]] = {
-    "passed": "passed",
-    "granted": "passed",
-    "failed": "failed",
-    "neutral": "neutral",
-    "open": "neutral",
-}
-
-
 def _decision(ruling: Ruling) -> Decision:
     if ruling.outcome != "granted":
         return Decision("hide", ruling.reason, ruling.rule, ruling.text)
     verdict: Verdict = "read" if ruling.removal is None else "derive"
     return Decision(verdict, ruling.reason, ruling.rule, ruling.text, ruling.delay_us, ruling.removal)
-
-
-def _marking_check(step: str, view: View, id_: str, meaning: Meaning, released: bool) -> Check:
-    obstacle = view.obstacle(meaning, released)
-    if obstacle is None:
-        return Check(step, "passed", f"{id_} ({meaning.name}): allows it")
-    return Check(step, "failed", f"{id_}: {obstacle[2]}")
-
-
-def _rule_check(step: str, entry: Entry, case: FacetsCase, ruling: Ruling) -> Check:
-    fits, rule = case.clauses[entry.clause], entry.rule
-    if fits and entry.unless is not None and case.clauses[entry.unless]:
-        return Check(step, "neutral", "excused by its unless", rule.id)
-    if fits and rule.kind == "strip" and rule.properties and not any(case.has("property", p) for p in rule.properties):
-        fits = rule.creator
-    if not fits:
-        tests = " and ".join(map(str, rule.what)) or "its kind of object"
-        return Check(step, "neutral", f"does not fit: wants {tests}", rule.id)
-    if rule.kind in ("embargo", "strip"):
-        return Check(step, _WORDS[ruling.outcome], entry.text, rule.id)
-    return Check(step, "passed" if rule.kind == "permit" else "failed", entry.text, rule.id)
 
 
 def allowed(
@@ -404,7 +254,7 @@ def allowed(
             if ruling.outcome != "granted":
                 continue
             if governs and governor is not None and governor is not facets:
-                newest = judge(view, policy.case(governor, meanings, moment), ask)
+                newest = judge(view, policy.case(governor, meanings, moment), of_governor(ask))
                 if newest.outcome != "granted":
                     continue
         except Exception:  # noqa: BLE001, S112 - as in decide: what cannot be judged stays hidden

@@ -8,8 +8,9 @@ what the markings demand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
 from taxii_server.model import Removal
@@ -23,7 +24,7 @@ from taxii_server.policy.conditions import (
 )
 from taxii_server.policy.floor import Ask, Entry, Obstacle, View
 from taxii_server.policy.markings import Meaning
-from taxii_server.policy.rules import in_us
+from taxii_server.policy.rules import Release, Rule
 
 Outcome = Literal["passed", "failed", "neutral", "granted", "open"]
 
@@ -74,6 +75,9 @@ class JudgedCase(Case, Protocol):
     def definition(self) -> str | Blank | None:
         """ "built-in" or the marking id that it defines; None for every other object."""
 
+    def releases(self, view: View) -> Iterable[Release]:
+        """The releases to the audience of this view that may name it; `has` says whether one does."""
+
 
 def _audience_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     return SUSPENDED if view.audience.suspended and not ask.suspended_too else PASSED
@@ -94,33 +98,52 @@ def _built_in_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
 
 def _released(view: View, case: JudgedCase, ask: Ask) -> bool | None:
     """Whether its originator has released it to this audience."""
+    if not view.releases:
+        return False
     now = None if ask.proof else ask.moment
-    return some(case.has("release", release.facet) for release in view.releases if release.holds_at(now))
+    return some(case.has("release", release.facet) for release in case.releases(view) if release.holds_at(now))
 
 
 def _release_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     """Says nothing by itself: a release lifts TLP:RED and ORCON in the steps that follow."""
-    now = None if ask.proof else ask.moment
-    for release in view.releases:
-        if release.holds_at(now) and case.has("release", release.facet):
-            return Ruling("neutral", "release", release.id, f"its originator {release.by} has released it")
+    for release in case.releases(view):
+        if release.holds_at(ask.moment) and case.has("release", release.facet):
+            text = f"released by {release.by}: neither TLP:RED nor ORCON keeps it from {view.audience.name}"
+            return Ruling("neutral", "release", release.id, text)
     return NEUTRAL
+
+
+#: Reasons of obstacles that a release takes away.
+_LIFTED = ("tlp-red-not-named", "orcon")
+
+
+def _weigh(
+    find: Callable[[bool], Obstacle | None], view: View, case: JudgedCase, ask: Ask
+) -> tuple[Obstacle | None, bool]:
+    """The obstacle that `find` names to those who have (True) or have not (False) a release, as it stands here.
+
+    And whether that is open: a release that is not fixed might take away more.
+    """
+    obstacle = find(False)
+    if obstacle is None or obstacle[1] not in _LIFTED:
+        return obstacle, False
+    released = _released(view, case, ask)
+    return (obstacle, False) if released is False else (find(True), released is None)
 
 
 def _markings_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     worst: Obstacle | None = None
     unsure = False
-    released = _released(view, case, ask) if view.releases else False
     for id_, meaning in case.markings:
-        obstacle = view.obstacle(meaning, released is not False)
-        if obstacle is None and released is None:
-            unsure = unsure or (view.obstacle(meaning, False) is not None and case.has("marking", id_) is not False)
-            continue
+        obstacle = view.obstacle(meaning, False)
         if obstacle is None or (worst is not None and obstacle[0] >= worst[0]):
             continue
         present = case.has("marking", id_)
         if present:
-            worst = obstacle
+            obstacle, is_open = _weigh(partial(view.obstacle, meaning), view, case, ask)
+            unsure = unsure or is_open
+            if obstacle is not None and (worst is None or obstacle[0] < worst[0]):
+                worst = obstacle
         elif present is None:
             unsure = True
     if worst is not None:
@@ -150,15 +173,10 @@ def _level_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
         if rank is None:
             return UNMARKED
         levels.insert(0, rank)
-    released: bool | None = None
     unsure = marked is None
     for level in levels:
-        obstacle = view.level_obstacle(level, released=True)
-        if obstacle is None and view.level_obstacle(level, released=False) is not None:
-            released = _released(view, case, ask) if view.releases else False
-            if released is False:
-                obstacle = view.level_obstacle(level, released=False)
-            unsure = unsure or released is None
+        obstacle, is_open = _weigh(partial(view.level_obstacle, level), view, case, ask)
+        unsure = unsure or is_open
         if obstacle is not None:
             return Ruling("failed", obstacle[1], None, obstacle[2])
     return OPEN if unsure else PASSED
@@ -209,15 +227,20 @@ def _embargo_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     for entry in view.entries["embargo"]:
         if not case.clauses[entry.clause]:
             continue
-        until = entry.rule.until
-        if until is None and (ask.moment is not None or entry.rule.delay_us <= ask.age_us):
-            if longest is None or entry.rule.delay_us > longest.rule.delay_us:
-                longest = entry
-        elif until is None or ask.moment is None or ask.moment < in_us(until):
+        if is_held_back(entry.rule, ask):
             return Ruling("failed", entry.reason, entry.rule.id, entry.text)
+        if entry.rule.delay_us and (longest is None or entry.rule.delay_us > longest.rule.delay_us):
+            longest = entry
     if longest is None:
         return NEUTRAL
     return Ruling("neutral", "embargo", longest.rule.id, longest.text, longest.rule.delay_us)
+
+
+def is_held_back(embargo: Rule, ask: Ask) -> bool:
+    """Whether the embargo hides what it fits. One with a delay only delays, where the moment is known."""
+    if embargo.ends is not None:
+        return ask.moment is None or ask.moment < embargo.ends
+    return ask.moment is None and embargo.delay_us > ask.age_us
 
 
 def _permit_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
@@ -227,26 +250,34 @@ def _permit_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     return NO_PERMIT if ruling is NEUTRAL else ruling
 
 
-def _is_orcon(case: JudgedCase) -> bool:
-    return any(meaning.orcon for _, meaning in case.markings)
+def _unreadable(view: View, case: JudgedCase, ask: Ask) -> dict[str, str]:
+    """The granular markings whose parts the audience may not read, each with the reason."""
+    found: dict[str, str] = {}
+    for id_, meaning in case.granular:
+        obstacle, _ = _weigh(partial(view.obstacle, meaning), view, case, ask)
+        if obstacle is not None:
+            found[id_] = obstacle[2]
+    return found
+
+
+def _keeps_orcon(case: JudgedCase, without: Container[str]) -> bool:
+    """Whether a copy without these parts would hold ORCON material: of that no copy is made, even where released."""
+    return any(meaning.orcon for _, meaning in case.markings) or any(
+        meaning.orcon and id_ not in without for id_, meaning in case.granular
+    )
 
 
 def _granular_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     """Markings of parts only tighten: an unreadable part is taken out, or the whole object is hidden."""
     if not case.granular or ask.proof:
         return NEUTRAL
-    released = bool(_released(view, case, ask)) if view.releases else False
-    unreadable: dict[str, str] = {}
-    for id_, meaning in case.granular:
-        obstacle = view.obstacle(meaning, released)
-        if obstacle is not None:
-            unreadable[id_] = obstacle[2]
+    unreadable = _unreadable(view, case, ask)
     if not unreadable:
         return PASSED
     why = "; ".join(dict.fromkeys(unreadable.values()))
     if not view.derives:
         return Ruling("failed", "granular", None, f"a part of it is not readable: {why}")
-    if _is_orcon(case):
+    if _keeps_orcon(case, unreadable):
         return Ruling("failed", "granular", None, f"a part of it is not readable, and ORCON allows no copy: {why}")
     if not unreadable.keys().isdisjoint(case.firm):
         return Ruling("failed", "granular", None, f"a part that cannot be taken out is not readable: {why}")
@@ -274,13 +305,16 @@ def _strip_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     if not (properties or creator):
         return NEUTRAL
     rule = rules[0] if rules else None
-    if _is_orcon(case):
+    if _keeps_orcon(case, _unreadable(view, case, ask)):
         return Ruling("failed", "strip", rule, "something has to be taken out of it, and ORCON allows no copy")
     fixed = sorted(properties.intersection(case.fixed))
     if fixed:
         return Ruling("failed", "strip", rule, f"{fixed[0]} has to be taken out of it and cannot")
     what = ", ".join([*sorted(properties), *(["its creator"] if creator else [])])
-    text = f"{what} is taken out" + (f" (rules {', '.join(rules)})" if rules else "")
+    by = (
+        f"rule{'s' if len(rules) > 1 else ''} {', '.join(map(repr, rules))}" if rules else "a marking hides who made it"
+    )
+    text = f"{what} is taken out ({by})"
     return Ruling("passed", "strip", rule, text, removal=Removal(properties=frozenset(properties), creator=creator))
 
 
@@ -320,6 +354,7 @@ def judge(view: View, case: JudgedCase, ask: Ask, trace: list[tuple[str, Ruling]
     unsure = False
     delay_us = 0
     removal: Removal | None = None
+    notes: list[str] = []
     for name, step in STEPS:
         if step is _release_step and trace is None:
             continue
@@ -341,13 +376,16 @@ def judge(view: View, case: JudgedCase, ask: Ask, trace: list[tuple[str, Ruling]
         if ruling.delay_us or ruling.removal is not None:
             delay_us = max(delay_us, ruling.delay_us)
             removal = united(removal, ruling.removal)
+            notes.append(ruling.text)
         if decided is not None and trace is None:
             return decided
     if decided is not None:
         return decided
     if unsure or granted is None:
         return OPEN
-    return granted._replace(delay_us=delay_us, removal=removal) if delay_us or removal else granted
+    if not (delay_us or removal):
+        return granted
+    return granted._replace(text="; ".join([granted.text, *notes]), delay_us=delay_us, removal=removal)
 
 
 def united(one: Removal | None, other: Removal | None) -> Removal | None:
@@ -359,6 +397,7 @@ def united(one: Removal | None, other: Removal | None) -> Removal | None:
         markings=one.markings | other.markings,
         properties=one.properties | other.properties,
         creator=one.creator or other.creator,
+        references=one.references | other.references,
     )
 
 

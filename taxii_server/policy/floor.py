@@ -32,6 +32,15 @@ class Ask(NamedTuple):
     age_us: int = 0
 
 
+#: Longer than any delay.
+_EVER_US = 2**63
+
+
+def of_governor(ask: Ask) -> Ask:
+    """What is asked about the newest version, which governs the older ones: what only delays it, hides none of them."""
+    return ask._replace(age_us=_EVER_US)
+
+
 class Entry(NamedTuple):
     """One rule that concerns an audience: the numbers of its clauses, and what it says when it fits."""
 
@@ -51,7 +60,8 @@ class View:
     default_rank: int | None
     collection_ranks: Mapping[str, int | None]
     entries: Mapping[RuleKind, tuple[Entry, ...]]
-    releases: tuple[Release, ...]
+    #: by the key that facets name them by
+    releases: Mapping[str, Release]
     #: whether an object with an unreadable part is read without it, and not hidden
     derives: bool
 

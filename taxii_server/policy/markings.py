@@ -8,6 +8,7 @@ objects of whoever posted it, or of those who name the poster as a trusted sourc
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -112,11 +113,11 @@ class Meanings:
     """What submitters said their own marking ids mean. Immutable; the first word on an id stands."""
 
     _posted: Mapping[tuple[str, str], Meaning] = field(default_factory=dict)
-    _instants: frozenset[int] = field(init=False, repr=False)
+    _instants: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         found = (instant for meaning in self._posted.values() for instant in (meaning.starts, meaning.ends))
-        object.__setattr__(self, "_instants", frozenset(instant for instant in found if instant is not None))
+        object.__setattr__(self, "_instants", tuple(sorted({instant for instant in found if instant is not None})))
 
     @classmethod
     def empty(cls) -> Meanings:
@@ -143,9 +144,13 @@ class Meanings:
                 posted.setdefault((submitter, id_), _posted(payload))
         return Meanings(posted)
 
-    def instants(self) -> frozenset[int]:
-        """When some posted meaning begins or ends (µs)."""
+    def instants(self) -> tuple[int, ...]:
+        """When some posted meaning begins or ends (µs), ascending."""
         return self._instants
+
+    def passed(self, moment: int) -> int:
+        """How many of `instants` are not after this moment. Between two of them every meaning stays the same."""
+        return bisect_right(self._instants, moment)
 
     def of(self, id_: str, submitter: str, configured: Mapping[str, Meaning], sources: Iterable[str] = ()) -> Meaning:
         """The meaning of a marking on an object of this submitter; UNKNOWN_MARKING when there is none.

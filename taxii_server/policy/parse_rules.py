@@ -25,7 +25,7 @@ from taxii_server.policy.rules import (
     delay_in_us,
     in_us,
 )
-from taxii_server.policy.whole import WHOLE_TYPES, is_required
+from taxii_server.policy.whole import NEVER_CUT, WHOLE_TYPES, is_required
 from taxii_server.tlp import TLP_2_IDS
 
 _DELAY = re.compile(r"[1-9][0-9]{0,4}(m|h|d|w)")
@@ -99,6 +99,7 @@ class RuleReader:
         delay = table.text("delay") if kind == "embargo" else None
         if delay is not None and not _DELAY.fullmatch(delay):
             table.wrong("delay", f"{delay!r} is not a delay; write a number and m, h, d or w, such as '48h'")
+            delay = None
         return Rule(
             kind=kind,
             id=id_,
@@ -108,11 +109,20 @@ class RuleReader:
             to=self.conditions(table.table("to", schema.spelled(schema.TO)), grant),
             what=self.conditions(table.table(what_key, schema.spelled(schema.WHAT)), grant),
             unless=self.unless(table.table("unless", schema.unless_keys())) if kind == "forbid" else None,
-            properties=table.texts("properties") if kind == "strip" else (),
+            properties=self.stripped(table) if kind == "strip" else (),
             creator=table.flag("creator") if kind == "strip" else False,
             delay=delay,
             until=table.moment("until") if kind == "embargo" else None,
         )
+
+    def stripped(self, table: Table) -> tuple[str, ...]:
+        names = table.texts("properties")
+        for name in names:
+            if name == "created_by_ref":
+                table.wrong("properties", f"{name!r}: write creator = true")
+            elif name in NEVER_CUT:
+                table.wrong("properties", f"{name!r} stands in every copy, it cannot be taken out")
+        return names
 
     def unless(self, table: Table | None) -> Unless | None:
         if table is None:

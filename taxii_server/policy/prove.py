@@ -106,8 +106,7 @@ def _alike(space: Space, view: View, clause: Clause) -> object:
         (view.obstacle(meaning, False) is None, view.obstacle(meaning, True) is None) for _, meaning in space.markings
     )
     submitters = tuple(space.options(("submitter",), view.audience.name))
-    releases = tuple(release.facet for release in view.releases)
-    return clause, rules, view.clearance, markings, submitters, releases
+    return clause, rules, view.clearance, markings, submitters, space.released(view)
 
 
 def _breaks(view: View, clause: Clause, case: PartialCase) -> bool | None:

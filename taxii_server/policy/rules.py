@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from taxii_server.model import Traits
@@ -91,11 +91,14 @@ class Rule:
     creator: bool = False
     delay: str | None = None
     until: datetime | None = None
+    #: How long an embargo lasts from date_added, in µs; 0 without a delay.
+    delay_us: int = field(init=False, compare=False, default=0)
+    #: The end of an embargo in µs; None without one.
+    ends: int | None = field(init=False, compare=False, default=None)
 
-    @property
-    def delay_us(self) -> int:
-        """How long an embargo lasts from date_added, in µs; 0 without one."""
-        return delay_in_us(self.delay) if self.delay else 0
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delay_us", delay_in_us(self.delay) if self.delay else 0)
+        object.__setattr__(self, "ends", None if self.until is None else in_us(self.until))
 
 
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -108,7 +111,11 @@ def delay_in_us(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One `[[release]]`: what an originator hands on, to whom, and when."""
+    """One `[[release]]`: what an originator hands on, to whom, and when.
+
+    `facet` is the key by which facets name it: it stands for what is released by whom. A release that is changed
+    under its old id is another one. `begins` and `ends` are its time in µs, None: open.
+    """
 
     id: str
     file: str
@@ -119,24 +126,39 @@ class Release:
     groups: frozenset[str] = frozenset()
     not_before: datetime | None = None
     until: datetime | None = None
+    facet: str = field(init=False, compare=False, default="")
+    begins: int | None = field(init=False, compare=False, default=None)
+    ends: int | None = field(init=False, compare=False, default=None)
 
-    @property
-    def facet(self) -> str:
-        """The key by which facets name it: of what is released by whom; changed, it is another release."""
+    def __post_init__(self) -> None:
+        # Worked out once: a decision compares these for every label.
         text = json.dumps([self.by, sorted(self.objects)])
-        return f"{self.id}#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        object.__setattr__(self, "facet", f"{self.id}#{hashlib.sha256(text.encode()).hexdigest()[:8]}")
+        object.__setattr__(self, "begins", None if self.not_before is None else in_us(self.not_before))
+        object.__setattr__(self, "ends", None if self.until is None else in_us(self.until))
 
     def holds_at(self, moment: int | None) -> bool:
-        """Whether the moment (µs; None: any) lies in its time."""
+        """Whether the moment (µs; None: any) lies in its time: from `begins` on, before `ends`."""
         if moment is None:
             return True
-        begins = self.not_before is None or in_us(self.not_before) <= moment
-        return begins and (self.until is None or moment < in_us(self.until))
+        return (self.begins is None or self.begins <= moment) and (self.ends is None or moment < self.ends)
+
+    def types(self) -> frozenset[str]:
+        """The types of the objects that it names; an id begins with the type."""
+        return frozenset(id_.rpartition("--")[0] for id_ in self.objects)
+
+
+def shown(moment: datetime) -> str:
+    """A moment as policy files write it, UTC as Z."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def in_us(moment: datetime) -> int:
-    """Microseconds since 1970."""
-    return round(moment.timestamp() * 1_000_000)
+    """Microseconds since 1970 of a moment with an offset."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)

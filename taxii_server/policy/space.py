@@ -10,14 +10,15 @@ The built-in TLP definitions are left out as well: they are public texts, and cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from taxii_server.policy.conditions import ANY, UNKNOWN, Blank, Single, dimension_of, some
 from taxii_server.policy.decisions import Policy
 from taxii_server.policy.engine import answer
 from taxii_server.policy.facets import OTHER
+from taxii_server.policy.floor import View
 from taxii_server.policy.markings import BUILT_IN, LEVELS, Meaning
-from taxii_server.policy.rules import Condition
+from taxii_server.policy.rules import Condition, Release
 from taxii_server.policy.vocabulary import conditions_of, vocabulary_of
 
 #: A choice: ("type",), ("collection",), ("label", "victim"), ("extval", id, property, text) ...
@@ -56,7 +57,12 @@ class Space:
                 [*further, *explained], key=lambda item: -1 if item[1].level is None else item[1].level, reverse=True
             )
         )
-        self.releasers = {release.facet: release.by for release in policy.releases}
+        #: release -> who released, and which types of objects as rules see them
+        self.released_by: dict[str, tuple[str, frozenset[str]]] = {
+            release.facet: (release.by, frozenset(t if t in vocabulary.types else OTHER for t in release.types()))
+            for release in policy.releases
+        }
+        self._released: dict[str, Mapping[tuple[str, frozenset[str]], Release]] = {}
         self.members: dict[tuple[str, str], list[Choice]] = {}
         self._read_labels(vocabulary.labels, {s: frozenset(v) for s, v in vocabulary.facets.items()})
         self._read_extensions(vocabulary.extensions, {s: frozenset(v) for s, v in vocabulary.facets.items()})
@@ -111,6 +117,20 @@ class Space:
                     value = OTHER if text == OTHER else source.of_extension(id_, property_, text)
                     value = value if value in facets[source] else OTHER
                     self._add(dimension_of(source), str(value), choice)
+
+    def released(self, view: View) -> frozenset[tuple[str, frozenset[str]]]:
+        """By whom, and of which types, there is something that is released to the audience of this view."""
+        return frozenset(self.releases(view))
+
+    def releases(self, view: View) -> Mapping[tuple[str, frozenset[str]], Release]:
+        """One release for each of `released`: others like it show nothing else, so they need not be tried."""
+        name = view.audience.name
+        if name not in self._released:
+            found: dict[tuple[str, frozenset[str]], Release] = {}
+            for facet, release in view.releases.items():
+                found.setdefault(self.released_by[facet], release)
+            self._released[name] = found
+        return self._released[name]
 
     def options(self, choice: Choice, audience: str) -> Sequence[Value]:
         """What may be chosen; the plainest first, so that a witness names little beyond what matters."""
@@ -224,10 +244,11 @@ class PartialCase:
             return self._choice((dimension, value))
         if dimension == "release":
             # Only its originator releases an object.
-            submitter = self.one("submitter")
-            if submitter is UNKNOWN:
-                return None
-            return self._choice((dimension, value)) if submitter == self.space.releasers.get(value) else False
+            by, types = self.space.released_by[value]
+            given = (self.one("type"), types), (self.one("submitter"), {by})
+            if any(found is not UNKNOWN and found not in wanted for found, wanted in given):
+                return False
+            return None if UNKNOWN in (found for found, _ in given) else self._choice((dimension, value))
         return some([self._choice(choice) for choice in self.space.members.get((dimension, value), ())])
 
     def levels(self) -> tuple[int | None, ...]:
@@ -246,6 +267,9 @@ class PartialCase:
         names = self.space.single["collection"] if collection is UNKNOWN else (collection,)
         found.update((self.space.policy.unmarked_rank(str(name)), None) for name in names)
         return tuple(found)
+
+    def releases(self, view: View) -> Iterable[Release]:
+        return self.space.releases(view).values()
 
     def __str__(self) -> str:
         type_ = self._type()

@@ -15,7 +15,19 @@ _WHOLE = """
 """
 WHOLE_TYPES = frozenset(_WHOLE.split())
 
-_COMMON = frozenset({"type", "spec_version", "id", "created", "modified", "object_marking_refs", "revoked"})
+#: What an object is, which version it is, and who may read it: no copy is without them.
+NEVER_CUT = frozenset(
+    {
+        "type",
+        "spec_version",
+        "id",
+        "created",
+        "modified",
+        "revoked",
+        "object_marking_refs",
+        "granular_markings",
+    }
+)
 _REQUIRED: Mapping[str, frozenset[str]] = {
     "attack-pattern": frozenset({"name"}),
     "campaign": frozenset({"name"}),
@@ -42,4 +54,4 @@ _REQUIRED: Mapping[str, frozenset[str]] = {
 
 def is_required(type_: str, name: str) -> bool:
     """Whether an object of this type must have this property (STIX 2.1, 3.2 and section 4)."""
-    return name in _COMMON or name in _REQUIRED.get(type_, ())
+    return name in NEVER_CUT or name in _REQUIRED.get(type_, ())

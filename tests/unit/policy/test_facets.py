@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taxii_server.model import Traits
-from taxii_server.policy import OTHER, Facets, FacetSource, Meanings, Vocabulary, allowed
+from taxii_server.policy import OTHER, Access, Facets, FacetSource, Meanings, Vocabulary, allowed
 
 TYPES = ("indicator", "malware", "tool")
 LABELS = ("a", "b", "p:x", "p:y", "p:q:z", "tlp:amber", "tlp:wat")
@@ -22,6 +24,12 @@ SOURCES = (
     FacetSource("h", extension="e2", property="k"),
     FacetSource("i", prefix="p:q:", extension="e1", property="other"),
 )
+
+RELEASES = {
+    "one#1": ("s", frozenset(IDS[:1])),
+    "two#2": ("s", frozenset(IDS[:2])),
+    "three#3": ("t", frozenset(IDS[1:])),
+}
 
 
 def some(*values: str) -> st.SearchStrategy[frozenset[str]]:
@@ -36,9 +44,9 @@ VOCABULARIES = st.builds(
     creators=some("i1", "i2"),
     extensions=some(*EXTENSIONS),
     properties=some("x_a", "x_b"),
-    objects=some(*IDS),
     confidences=st.frozensets(st.sampled_from([0, 20, 50, 100])),
     facets=st.dictionaries(st.sampled_from(SOURCES), some("x", "y", "m", "q:z", "z")),
+    releases=st.sets(st.sampled_from(sorted(RELEASES))).map(lambda keys: {key: RELEASES[key] for key in keys}),
 )
 
 
@@ -49,6 +57,7 @@ def traits(draw: st.DrawFn) -> Traits:
     )
     id_ = draw(st.sampled_from(IDS))
     extensions = {name for name, _, _ in values} | draw(some(*EXTENSIONS, "e3"))
+    granular, properties = draw(some("m1", "m3")), draw(some("x_a", "x_b", "x_c"))
     return Traits(
         collection="c",
         submitter=draw(st.sampled_from(["s", "t"])),
@@ -57,15 +66,17 @@ def traits(draw: st.DrawFn) -> Traits:
         spec_version="2.1",
         revoked=draw(st.booleans()),
         markings=tuple(sorted(draw(some("m1", "m2")))),
-        granular=tuple(sorted(draw(some("m1", "m3")))),
+        granular=tuple(sorted(granular)),
         creator=draw(st.sampled_from([None, "i1", "i2", "i3"])),
         labels=tuple(sorted(draw(some(*LABELS)))),
         confidence=draw(st.none() | st.integers(0, 100)),
         extensions=tuple(sorted(extensions)),
         extension_values=tuple(sorted(values)),
         identity_class=draw(st.sampled_from([None, "individual", "system"])),
-        properties=tuple(sorted(draw(some("x_a", "x_b", "x_c")))),
+        properties=tuple(sorted(properties)),
         defines=draw(st.sampled_from([None, "m1"])),
+        firm_granular=tuple(sorted(granular & draw(some("m1", "m3")))),
+        fixed_properties=tuple(sorted(properties & draw(some("x_a", "x_b", "x_c")))),
     )
 
 
@@ -96,11 +107,41 @@ def test_a_union_covers_both_and_nothing_is_lost(one, two):
 
 
 @given(VOCABULARIES, VOCABULARIES, traits())
-def test_what_is_still_exact_would_be_projected_the_same(old, more, thing):
+def test_what_is_still_exact_would_be_projected_the_same_but_for_new_releases(old, more, thing):
     new = old.union(more)
     facets = old.project(thing)
     if new.still_exact(facets, old):
-        assert new.project(thing) == facets
+        assert replace(new.project(thing), releases=facets.releases) == facets
+
+
+@given(VOCABULARIES, VOCABULARIES, traits())
+def test_facets_of_a_wider_vocabulary_can_be_made_coarser(old, more, thing):
+    new = old.union(more)
+    assert old.coarsen(new.project(thing)) == old.project(thing)
+    assert new.coarsen(new.project(thing)) == new.project(thing)
+
+
+@pytest.mark.parametrize(
+    ("by", "id_", "found"),
+    [
+        ("s", "malware--1", ("one#1", "two#2")),
+        ("s", "tool--1", ("two#2",)),
+        ("t", "tool--1", ("three#3",)),
+        ("t", "malware--1", ()),
+        ("u", "tool--1", ()),
+        ("s", "tool--2", ()),
+    ],
+)
+def test_a_release_names_objects_that_its_originator_posted_and_no_copies_by_others(by, id_, found):
+    vocabulary = Vocabulary(releases=RELEASES)
+    assert facets_of(vocabulary, submitter=by, id=id_).releases == found
+    assert vocabulary.released_to(by, id_) == found
+
+
+def test_parts_and_properties_that_cannot_be_taken_out_are_facets_where_rules_ask():
+    values = {"properties": ("x_a", "x_b"), "fixed_properties": ("x_a", "x_b"), "firm_granular": ("m1",)}
+    facets = facets_of(Vocabulary(properties=frozenset({"x_b", "x_z"})), **values)
+    assert (facets.firm, facets.properties, facets.fixed) == (("m1",), ("x_b",), ("x_b",))
 
 
 @given(VOCABULARIES, traits())
@@ -137,8 +178,7 @@ def facets_of(vocabulary: Vocabulary, **values: object) -> Facets:
         ({}, {"extensions": frozenset({"e"})}, {"extensions": ("f",)}, False),
         ({}, {"identity_classes": frozenset({"group"})}, {"identity_class": "system"}, False),
         ({}, {"properties": frozenset({"x"})}, {}, False),
-        ({"types": frozenset({"tool"})}, {"objects": frozenset({"malware--1"})}, {}, True),
-        ({"types": frozenset({"tool"})}, {"objects": frozenset({"tool--2"})}, {}, False),
+        ({}, {"releases": {"r#1": ("s", frozenset({"tool--1"}))}}, {}, True),
         ({}, {"facets": {SOURCES[0]: frozenset()}}, {"labels": ("p:x",)}, False),
         ({}, {"facets": {SOURCES[0]: frozenset()}}, {}, True),
         (
@@ -215,9 +255,57 @@ drop = { confidence_below = 40 }
 """
 
 
-@pytest.mark.parametrize("carried", [None, frozenset(), frozenset({"m"})])
-def test_decide_allowed_and_explain_agree(make, build, carried):
-    policy = make(RULES)
+IEP = "marking-definition--00000000-0000-4000-8000-0000000000ee"
+DATED = json.dumps(
+    {
+        "submitter": "origin",
+        "id": IEP,
+        "kind": "iep",
+        "tlp": "green",
+        "start_date": "1970-01-01T00:00:00Z",
+        "end_date": "1970-01-01T00:00:01Z",
+        "attribution": "must-not",
+    }
+)
+TIMED = """
+[[embargo]]
+id = "later"
+what = { label = "a" }
+delay = "48h"
+[[embargo]]
+id = "not-yet"
+what = { label = "b" }
+until = 1970-01-01T00:00:00.5Z
+[[strip]]
+id = "cut"
+to = { not_group = "le" }
+properties = ["x_a", "x_b"]
+[[strip]]
+id = "anonymous"
+what = { label = "a" }
+creator = true
+[[release]]
+id = "out"
+by = "origin"
+objects = ["indicator--00000000-0000-4000-8000-000000000000"]
+to = { audience = ["world", "fr"], group = ["heron"] }
+until = 1970-01-01T00:00:02Z
+"""
+
+
+@pytest.mark.parametrize(
+    ("carried", "moment", "granular"),
+    [
+        (None, None, "derive"),
+        (frozenset(), None, "hide"),
+        (frozenset(), 0, "derive"),
+        (frozenset({"m"}), 700_000, "derive"),
+        (frozenset({"m"}), 1_500_000, "derive"),
+        (None, 3_000_000, "hide"),
+    ],
+)
+def test_decide_allowed_and_explain_agree(make, build, carried, moment, granular):
+    policy = make(RULES + TIMED, f'[defaults]\ngranular = "{granular}"')
     things = [
         build(
             marks=marks,
@@ -227,11 +315,15 @@ def test_decide_allowed_and_explain_agree(make, build, carried):
             revoked=revoked,
             submitter=by,
             defines=defines,
+            creator="identity--00000000-0000-4000-8000-000000000001" if by == "origin" else None,
+            properties=("x_a", "x_b") if confidence == 90 else (),
+            fixed_properties=("x_b",) if confidence == 90 and revoked else (),
+            firm_granular=("firm",) if revoked else (),
         )
-        for marks in (["green"], ["amber"], [], ["UNKNOWN"], ["red"], ["green", "REL_FR_DE"])
+        for marks in (["green"], [], ["UNKNOWN"], ["red"], ["green", "ORCON"], [IEP])
         for parts in ([], ["amber"])
-        for labels in ((), ("a", "b"), ("country:fr", "country:pl"), ("crime:enabled", "tlp:amber"))
-        for confidence in (None, 10, 90)
+        for labels in ((), ("a",), ("b",), ("country:fr", "country:pl"), ("crime:enabled", "tlp:amber"))
+        for confidence in (None, 90)
         for revoked in (False, True)
         for by in ("origin", "fr")
         for defines in (None, "m")
@@ -240,16 +332,28 @@ def test_decide_allowed_and_explain_agree(make, build, carried):
     labels = [
         (number, one, facets[(number * 7) % len(facets)] if number % 3 else None) for number, one in enumerate(facets)
     ]
-    meanings = Meanings.empty()
-    total = 0
+    meanings = Meanings.empty().with_posted(DATED)
+    verdicts: Counter[str] = Counter()
     for name in (*policy.audiences, "nobody"):
-        found = allowed(policy, name, labels, meanings, carried)
+        found = allowed(policy, name, labels, meanings, carried, moment)
         for number, one, governor in labels:
-            decision = policy.decide(name, one, meanings, governor, carried)
-            assert (number in found) == (decision.verdict == "read")
-            assert policy.explain(name, one, meanings, governor, carried).decision == decision
-        total += len(found)
-    assert 0 < total < len(labels) * len(policy.audiences)
+            decision = policy.decide(name, one, meanings, governor, carried, moment)
+            verdicts[decision.verdict] += 1
+            assert (number in found) == (decision.verdict != "hide")
+            assert found.get(number, Access()) == Access(decision.delay_us, decision.removal)
+            assert (decision.verdict == "derive") == (decision.removal is not None)
+            assert policy.explain(name, one, meanings, governor, carried, moment).decision == decision
+    assert verdicts["read"]
+    assert verdicts["derive"]
+    assert verdicts["hide"]
+
+
+def test_what_suspended_ones_would_read_can_be_asked_for(make, build):
+    policy = make()
+    labels = [(n, policy.vocabulary.project(build(marks=[m])), None) for n, m in enumerate(["green", "UNKNOWN"])]
+    assert allowed(policy, "off", labels, Meanings.empty()) == {}
+    assert allowed(policy, "off", labels, Meanings.empty(), suspended_too=True) == {0: Access()}
+    assert allowed(policy, "nobody", labels, Meanings.empty(), suspended_too=True) == {}
 
 
 def test_allowed_does_not_mind_the_order_of_labels(make, build):

@@ -234,6 +234,7 @@ id = "anonymous"
 what = { label = "anonymous" }
 creator = true
 """
+FIRMLY = {"properties": ("x_other", "x_secret"), "fixed_properties": ("x_secret",)}
 
 
 @pytest.mark.parametrize(
@@ -248,9 +249,10 @@ creator = true
         ({"confidence": 10, "labels": ("later",)}, "select", "dull"),
         ({"confidence": 90, "labels": ("later",)}, "embargo", "later"),
         ({"confidence": 90, "labels": ("cut",)}, "permit", "open"),
-        ({"confidence": 90, "labels": ("cut",), "properties": ("x_other", "x_secret")}, "strip", "cut"),
-        ({"confidence": 90, "labels": ("anonymous",)}, "strip", "anonymous"),
-        ({"confidence": 90, "labels": ("anonymous",), "parts": ["red"]}, "granular", None),
+        ({"confidence": 90, "labels": ("cut",), "fixed_properties": ("x_secret",)}, "permit", "open"),
+        ({"confidence": 90, "labels": ("cut",), **FIRMLY}, "strip", "cut"),
+        ({"confidence": 90, "labels": ("cut",), **FIRMLY, "parts": ["red"]}, "granular", None),
+        ({"confidence": 90, "labels": ("anonymous",)}, "permit", "open"),
         ({"confidence": 10, "labels": ("no",), "marks": ["red"]}, "tlp", None),
         ({"labels": ("no",), "marks": ["UNKNOWN"]}, "unknown-marking", None),
         ({"labels": ("no",), "submitter": "fr", "marks": ["red"]}, "submitter", None),
@@ -297,7 +299,7 @@ def test_explain_lists_every_rule_that_concerns_the_audience_and_those_that_lost
         "anonymous": "neutral",
     }
     steps = list(dict.fromkeys(check.name for check in explanation.steps))
-    assert steps[:5] == ["audience", "submitter", "built-in", "markings", "level"]
+    assert steps[:5] == ["audience", "submitter", "built-in", "release", "markings"]
 
 
 def test_explain_judges_every_marking_by_itself(make, build):
