@@ -23,6 +23,7 @@ from taxii_server.policy.engine import (
     unmarked_rank,
 )
 from taxii_server.policy.facets import UNCLEAR, Facets, FacetSource, Vocabulary
+from taxii_server.policy.guard import Guard, PostExample
 from taxii_server.policy.markings import LEVELS, RANKS, Meaning, Meanings
 from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule
 from taxii_server.tlp import TLP_IDS
@@ -144,7 +145,8 @@ class Policy:
     """Who may read what. Immutable; `decide`, `explain` and `allowed` agree by construction.
 
     `unsupported` lists what the file asks for and this release does not do yet: a caller must not put
-    such a policy in force. `warnings` are rules that can never matter.
+    such a policy in force. `warnings` are rules that can never matter. `guards` decide nothing about reading:
+    they are for whoever takes posts, with `posts` as their examples.
     """
 
     name: str
@@ -161,6 +163,8 @@ class Policy:
     examples: tuple[Example, ...]
     unsupported: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    posts: tuple[PostExample, ...] = ()
     compiler: Compiler = field(init=False, repr=False, compare=False)
     views: Mapping[str, View] = field(init=False, repr=False, compare=False)
     clauses: tuple[Clause, ...] = field(init=False, repr=False, compare=False)
