@@ -34,6 +34,7 @@ from taxii_server.model import (
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage.base import Plan, Planner, Store, group_by_id, within
 from taxii_server.storage.mongo_connection import CLOCK, NOT_PREPARED, Connection, Document
+from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.times import now_position
 
 _ALL_AT_ONCE = 1_000_000  # rows per batch; the server cuts a reply at 16 MB anyway
@@ -154,6 +155,10 @@ class MongoStore(Store):
             return {row["_id"]: row["count"] for row in rows}
 
         return self._connection.snapshot(read, patient=True)
+
+    @property
+    def quarantine(self) -> MongoQuarantine:
+        return MongoQuarantine(self._connection, self._now)
 
     # ---- statuses
 

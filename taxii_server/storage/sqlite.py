@@ -30,6 +30,7 @@ from taxii_server.model import (
 )
 from taxii_server.storage.base import Planner, Store, group_by_id, within
 from taxii_server.storage.sqlite_connection import Database
+from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
 from taxii_server.storage.sqlite_query import INSERT, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.times import format_position, instant_key, now_position
@@ -165,6 +166,10 @@ class SQLiteStore(Store):
 
     def count_by_label(self) -> dict[int, int]:
         return dict(self._read("SELECT label, count(*) FROM records INDEXED BY records_by_label GROUP BY label"))
+
+    @property
+    def quarantine(self) -> SQLiteQuarantine:
+        return SQLiteQuarantine(self._database, self._now)
 
     # ---- statuses
 

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from taxii_server.errors import SchemaTooNew, StorageError
+from taxii_server.storage import sqlite_quarantine
 
 #: Marks a file as ours ("TAXI"), so that a mistyped path cannot fill the database of another application.
 APPLICATION_ID = 0x54415849
@@ -86,11 +87,16 @@ def _create(db: sqlite3.Connection) -> None:
     db.execute("INSERT INTO facts (one, secret) VALUES (1, ?)", (secrets.token_bytes(32),))
 
 
+def _add_quarantine(db: sqlite3.Connection) -> None:
+    for statement in sqlite_quarantine.SCHEMA:
+        db.execute(statement)
+
+
 Migration = Callable[[sqlite3.Connection], None]
 
 #: From an empty file to the present schema; the version of a database is how many of them it has been through.
 #: One that has been released is never changed: a new one is appended.
-MIGRATIONS: Sequence[Migration] = (_create,)
+MIGRATIONS: Sequence[Migration] = (_create, _add_quarantine)
 
 
 def is_present(db: sqlite3.Connection, where: str, migrations: Sequence[Migration]) -> bool:

@@ -28,6 +28,7 @@ from taxii_server.storage.mongo_connection import Connection
 from taxii_server.times import now_position
 from tests.mongo import running_mongod
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.quarantine_contract import QuarantineContract
 from tests.storage.samples import (
     Background,
     Follower,
@@ -100,7 +101,7 @@ def label(store: Store) -> int:
     return new_labels(store, 1)[0]
 
 
-class TestContract(StoreContract):
+class TestContract(QuarantineContract, StoreContract):
     @pytest.fixture
     def store_factory(self, store_factory: StoreFactory) -> StoreFactory:
         return store_factory

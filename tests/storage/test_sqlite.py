@@ -24,6 +24,7 @@ from taxii_server.storage.sqlite_query import ARMS_MAX, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration
 from taxii_server.times import now_position
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.quarantine_contract import QuarantineContract
 from tests.storage.samples import (
     TIMEOUT_S,
     Background,
@@ -87,7 +88,7 @@ def store(open_sqlite: Opener) -> SQLiteStore:
     return open_sqlite()
 
 
-class TestSQLite(StoreContract):
+class TestSQLite(QuarantineContract, StoreContract):
     @pytest.fixture
     def store_factory(self, open_sqlite: Opener) -> StoreFactory:
         return open_sqlite
