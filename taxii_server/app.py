@@ -16,7 +16,7 @@ from taxii_server.service.refresh import Refresher
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
-from taxii_server.web import collection, discovery, objects, ops
+from taxii_server.web import collection, discovery, objects, ops, quarantine
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
 from taxii_server.web.response import compress
@@ -43,7 +43,7 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
     app.extensions["taxii_server.refresher"] = refresher
     register_errors(app)
     register_context(app, make_authenticator(settings, directory), refresher.require_fresh)
-    for module in (discovery, collection, objects, ops):
+    for module in (discovery, collection, objects, quarantine, ops):
         app.register_blueprint(module.blueprint)
 
     @app.after_request

@@ -42,6 +42,10 @@ class Forbidden(TaxiiServerError):
     """The actor sees the thing but may not do this with it."""
 
 
+class Conflict(TaxiiServerError):
+    """What is asked for contradicts something that the actor sees. The message says what."""
+
+
 class BadQuery(TaxiiServerError):
     """A query parameter is malformed. `parameter` names it."""
 

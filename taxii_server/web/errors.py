@@ -9,6 +9,7 @@ not-acceptable        406     the Accept header leaves out application/taxii+jso
 bad-query             400     a malformed query parameter, or a `next` that is not ours
 bad-request           400     not understood at HTTP level, or a body that ends too early
 timeout               408     the body did not come in time
+conflict              409     it contradicts what is there already; the description says what
 too-large             413     the body is larger than max_content_length
 unsupported-media     415     Content-Type or Content-Encoding of the body
 bad-content           422     the body as a whole cannot be processed
@@ -32,6 +33,7 @@ from taxii_server.errors import (
     BadContent,
     BadQuery,
     ConfigError,
+    Conflict,
     ContentTooLarge,
     Forbidden,
     NotFound,
@@ -52,6 +54,7 @@ _TITLES = {
     405: ("method-not-allowed", "Method not allowed"),
     406: ("not-acceptable", "Not acceptable"),
     408: ("timeout", "Request timeout"),
+    409: ("conflict", "Conflict"),
     413: ("too-large", "Content too large"),
     415: ("unsupported-media", "Unsupported media type"),
     422: ("bad-content", "Unprocessable content"),
@@ -131,6 +134,10 @@ def register_errors(app: Flask) -> None:
     def handle_forbidden(_: Forbidden) -> Response:
         _audit_denial(403)
         return error_response(403, "You may not do this here; can_read and can_write of the collection say more.")
+
+    @app.errorhandler(Conflict)
+    def handle_conflict(error: Conflict) -> Response:
+        return error_response(409, str(error))
 
     @app.errorhandler(NotAcceptable)
     def handle_not_acceptable(_: NotAcceptable) -> Response:
