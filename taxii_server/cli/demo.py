@@ -123,7 +123,9 @@ def _print_table(hub: Hub, polled: dict[str, dict[str, int]]) -> bool:
 
 def _print_held(held: dict[str, int]) -> None:
     for name, count in held.items():
-        out.print(f"{count} objects that name customers are held in the quarantine of {name}: only its owner sees them.")
+        out.print(
+            f"{count} objects that name customers are held in the quarantine of {name}: only its owner sees them."
+        )
 
 
 def _leave_running(hub: Hub, url: str, login: Login, server: subprocess.Popen[bytes]) -> None:
