@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from taxii_server.errors import Problem
-from taxii_server.policy.words import Phrases, folded, plain, texts_in, words
+from taxii_server.policy.words import Phrases, folded, plain, texts_in, words_of
 
 Act = Literal["refuse", "quarantine", "strip"]
 #: What becomes of an object at POST, as a [[test]] expects it.
@@ -31,7 +31,7 @@ class Posted:
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.value = value
-        self._words: list[list[str]] | None = None
+        self._words: list[str] | None = None
 
     def plain_texts(self, name: str) -> set[str]:
         """The texts of one property, a text or a list of them, as plain words."""
@@ -53,15 +53,24 @@ class Posted:
                 if isinstance(node, list):
                     nodes += node
                 elif isinstance(node, dict):
-                    inner += (member for name, member in node.items() if name == wanted or folded(name) == wanted)
+                    inner += [
+                        member
+                        for name, member in node.items()
+                        if name == wanted or (not _is_usual(name) and folded(name) == wanted)
+                    ]
             nodes = inner
         return nodes
 
-    def words(self) -> list[list[str]]:
-        """The words of every text of the object, text by text."""
+    def words(self) -> list[str]:
+        """The words of every text of the object."""
         if self._words is None:
-            self._words = [words(text) for text in texts_in(self.value)]
+            self._words = words_of(texts_in(self.value))
         return self._words
+
+
+def _is_usual(name: str) -> bool:
+    """Whether folding the name of a property would change nothing, as for nearly all of them."""
+    return name.isascii() and name.islower() and name.isidentifier()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +98,10 @@ class GuardTest:
         if self.key == "property":
             return any(posted.at(path) for path in self.paths)
         if self.phrases is not None:
-            texts = (
-                posted.words()
-                if self.key == "names_customer"
-                else [words(text) for path in self.paths for found in posted.at(path) for text in texts_in(found)]
-            )
-            return any(self.phrases.first_in(each) is not None for each in texts)
+            if self.key == "names_customer":
+                return self.phrases.first_in(posted.words()) is not None
+            texts = (text for path in self.paths for found in posted.at(path) for text in texts_in(found))
+            return self.phrases.first_in(words_of(texts)) is not None
         return not self.values.isdisjoint(posted.plain_texts(_PROPERTIES[self.key]))
 
 

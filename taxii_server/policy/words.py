@@ -24,29 +24,43 @@ _UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u312f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
-_WORD = re.compile(f"(?=[^\\W_])[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
+#: Stands between two texts as a word of its own, so that no phrase reaches from one into the next.
+_BREAK = "\x1e"
+_WORD = re.compile(f"(?=[^\\W_])[{_UNSPACED}]|[^\\W_{_UNSPACED}]+|{_BREAK}")
+#: The control characters that are seen: as space.
+_SPACES = "\t\n\v\f\r\x85"
 
 
 class _Letters(dict[int, str | None]):
     """What remains of a character; filled as characters are met, so that str.translate stays in C."""
 
+    def __init__(self, kept: str = "") -> None:
+        """`kept`: characters that remain though nobody sees them."""
+        super().__init__()
+        self.kept = kept
+
     def __missing__(self, code: int) -> str | None:
         char = chr(code)
         category = unicodedata.category(char)
-        unread = category in _UNREAD or char in _FILLERS or (category == "Cc" and not char.isspace())
-        self[code] = None if unread else char
+        unread = category in _UNREAD or char in _FILLERS or (category == "Cc" and char not in _SPACES)
+        self[code] = char if char in self.kept or not unread else None
         return self[code]
 
 
 _letters = _Letters()
+_letters_and_breaks = _Letters(_BREAK)
 
 
 def folded(text: str) -> str:
     """The text in lower case, with usual letters for full-width and other variants, without accents and without
     anything invisible."""
+    return _folded(text, _letters)
+
+
+def _folded(text: str, letters: _Letters) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text)
-    text = text.translate(_letters).casefold()
+    text = text.translate(letters).casefold()
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
@@ -58,6 +72,12 @@ def plain(text: str) -> str:
 def words(text: str) -> list[str]:
     """The words of a text, folded. Everything but letters and digits stands between words."""
     return _WORD.findall(folded(text))
+
+
+def words_of(texts: Iterable[str]) -> list[str]:
+    """The words of several texts, which is quicker than one by one. No phrase is found across two of them."""
+    joined = _BREAK.join([text.replace(_BREAK, "") for text in texts])
+    return _WORD.findall(_folded(joined, _letters_and_breaks))
 
 
 def texts_in(value: Any) -> Iterator[str]:

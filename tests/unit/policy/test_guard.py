@@ -10,7 +10,7 @@ import pytest
 from taxii_server.errors import ConfigError
 from taxii_server.policy import Policy, check, parse
 from taxii_server.policy.guard import Stop, Watch, spread, watch_over
-from taxii_server.policy.words import Phrases, plain, texts_in, words
+from taxii_server.policy.words import Phrases, plain, texts_in, words, words_of
 
 Make = Callable[..., Policy]
 EXTENSION = "extension-definition--51001c85-0000-4000-8000-000000001c85"
@@ -50,6 +50,7 @@ def identity(**more: Any) -> dict[str, Any]:
         "H\u0301arbour Wa\u0308ter",
         "Härbour Wáter",
         "Har\x00bour\x1b Water",
+        "Har\x1cbour\x1e Wat\x1fer",
         "http://x.example/harbour-water/login",
         "seen at harbour_water.",
         "harbour\n\t water",
@@ -78,6 +79,14 @@ def test_several_names_are_looked_for_at_once_also_where_one_begins_like_another
 )
 def test_a_name_in_a_script_without_spaces_is_found_inside_of_a_text(name: str, text: str) -> None:
     assert Phrases([name]).first_in(words(text)) == name
+
+
+def test_no_name_is_found_across_two_texts_nor_hidden_by_what_stands_between_them() -> None:
+    phrases = Phrases(["Harbour Water"])
+    assert phrases.first_in(words_of(["harbour", "water"])) is None
+    assert phrases.first_in(words_of(["x", "Har\x1ebour\x1e Wa\u200bter", "y"])) == "Harbour Water"
+    assert phrases.first_in(words_of(["é", "harbour\nwater"])) == "Harbour Water"
+    assert words_of([]) == []
 
 
 def test_plain_texts_are_compared_whole() -> None:
