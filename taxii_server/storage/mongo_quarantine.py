@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import Int64
 from pymongo import ASCENDING, IndexModel, ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from taxii_server.storage.mongo_connection import Connection, Document
 from taxii_server.storage.quarantine import Entry, EntryQuery, Quarantine, State
@@ -25,6 +25,7 @@ INDEXES = [
     IndexModel([("held", ASCENDING), ("_id", ASCENDING)], name=_BY_TIME),
 ]
 _WITHOUT_CONTENT = {"content": 0}
+_DUPLICATE = 11000
 _IDS_PER_COMMAND = 50_000
 _ALL_AT_ONCE = 1_000_000
 
@@ -40,28 +41,25 @@ class MongoQuarantine(Quarantine):
         self._now = now
 
     def hold(self, entries: Sequence[Entry]) -> list[Entry]:
+        if not entries:
+            return []
+        held = self._now()
+        fresh = {_key(each): each for each in reversed(entries)}
         with self._connection.call(patient=True) as database:
-            held = self._now()
-            return [self._hold(database[COLLECTION], replace(each, held=held)) for each in entries]
-
-    @staticmethod
-    def _hold(entries: Any, entry: Entry) -> Entry:
-        key = {name: getattr(entry, name) for name in _KEY}
-        for last in (False, True):
             try:
-                found = entries.find_one_and_update(
-                    key,
-                    {"$setOnInsert": {name: each for name, each in _document(entry).items() if name not in key}},
-                    _WITHOUT_CONTENT,
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
+                # All that are not there already; the unique index tells, also between two posts at once.
+                database[COLLECTION].insert_many(
+                    [_document(replace(each, held=held)) for each in fresh.values()], ordered=False
                 )
-                return _entry(found)
-            except DuplicateKeyError:
-                # Another post was faster between looking and inserting; now it is there.
-                if last:
+            except BulkWriteError as error:
+                failed = error.details
+                if failed["writeConcernErrors"] or any(each["code"] != _DUPLICATE for each in failed["writeErrors"]):
                     raise
-        raise AssertionError
+        kept: dict[tuple[Any, ...], Entry] = {}
+        for collection, submitter in {(each.collection, each.submitter) for each in fresh.values()}:
+            ids = {each.object_id for each in fresh.values()}
+            kept.update((_key(each), each) for each in self.find(collection, submitter, ids))
+        return [kept[_key(each)] for each in entries]
 
     def find(self, collection: str, submitter: str, object_ids: Collection[str]) -> list[Entry]:
         ids = list(object_ids)
@@ -112,6 +110,10 @@ class MongoQuarantine(Quarantine):
                 return_document=ReturnDocument.AFTER,
             )
         return None if found is None else _entry(found)
+
+
+def _key(entry: Entry) -> tuple[Any, ...]:
+    return tuple(getattr(entry, name) for name in _KEY)
 
 
 def _document(entry: Entry) -> Document:
