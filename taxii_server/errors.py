@@ -59,11 +59,11 @@ class BadContent(TaxiiServerError):
 
 
 class ContentTooLarge(TaxiiServerError):
-    """The body is larger than `limit_bytes`; nothing of it was stored."""
+    """The body is larger than `limit_bytes`; nothing of it was stored. `limit` says whose limit that is."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, limit: str = "max_content_length of this API root") -> None:
         self.limit_bytes = limit_bytes
-        super().__init__(f"the body is larger than {limit_bytes} bytes (max_content_length of this API root)")
+        super().__init__(f"the body is larger than {limit_bytes} bytes ({limit})")
 
 
 class InvalidObject(TaxiiServerError):
@@ -80,6 +80,10 @@ class StorageError(TaxiiServerError):
 
 class StorageUnavailable(StorageError):
     """The database cannot answer now. Nothing was half done; the same call may be made again."""
+
+
+class CatalogMoved(StorageError):
+    """Another configuration is in force than the caller started from; read it again and start over."""
 
 
 class SchemaTooNew(StorageError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 #: The largest value a position can have (int64).
 POSITION_MAX = 2**63 - 1
+#: Positions of records are multiples of this. What lies between two of them is room for what one audience sees of a
+#: record at another time than others (an embargo), or besides it (where a copy comes from).
+POSITION_UNIT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class PageQuery:
     """Which records a page may hold. All conditions are ANDed; None means no condition.
 
     `labels` alone decide what may be read (each label belongs to one collection, `collections`
-    lists those: stores may use it to choose an index, never to widen). `after` is exclusive.
+    lists those: stores may use it to choose an index, never to widen). `after` and `before` are exclusive.
     """
 
     labels: tuple[int, ...]
@@ -126,6 +129,7 @@ class PageQuery:
     content: bool = True
     #: the page ends after the record whose content brings it above so many bytes; 0: no such limit
     limit_bytes: int = 0
+    before: int = POSITION_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,20 @@ class LogEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class EventPlan:
+    """An event: records that get a further place in the order, because some audience can read them from now on.
+
+    `entries` are (class, position) of these records in the order of their places; a class says to the service which
+    audiences they are for. The places are `base`, `base + POSITION_UNIT` ... up to `end` (both are `base` when
+    there are none), behind every position so far and before those of the same write. `payload` makes the entry of
+    kind "event" for the log from base, end and the positions of the records that the same write inserts.
+    """
+
+    entries: Sequence[tuple[int, int]]
+    payload: Callable[[int, int, Sequence[int]], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """A stored credential. `secret_hash` is hex SHA-256 of a token, or an argon2 hash of a password."""
 
@@ -181,13 +199,17 @@ class StoredStatus:
 
 @dataclass(frozen=True, slots=True)
 class AppliedCatalog:
-    """The configuration texts in force: file name -> text. `epoch` grows by one with each change."""
+    """The configuration texts in force: file name -> text. `epoch` grows by one with each change.
+
+    `moment` (µs) is the time for which its dates are judged; it never goes back.
+    """
 
     epoch: int
     digest: str
     applied: int
     applied_by: str
     files: Mapping[str, str]
+    moment: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from taxii_server import policy as rules
+from taxii_server.catalog.filed import FILED, read_releases, with_way_out, wrong_in_filed
 from taxii_server.catalog.schema import EVERY_PARTNER, SELECTORS, Catalog, Collection, Door, Limits
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.policy import Audience, Policy
@@ -38,10 +39,11 @@ def parse_catalog(files: Mapping[str, str]) -> Catalog:
     texts = {name: text for name, text in sorted(files.items()) if name.startswith(COLLECTIONS)}
     policy = _read_policy(files, [_stem(name) for name in texts], problems)
     problems += [
-        Problem(name, "", f"belongs neither to {CONFIG} nor to {COLLECTIONS}")
+        Problem(name, "", f"belongs neither to {CONFIG} nor to {COLLECTIONS} nor to {FILED}")
         for name in files
-        if not name.startswith((CONFIG, COLLECTIONS))
+        if not name.startswith((CONFIG, COLLECTIONS, FILED))
     ]
+    problems += wrong_in_filed(files)
     collections = _read_collections(texts, problems)
     stems = frozenset(_stem(name) for name in texts)
     for each in collections.values():
@@ -55,6 +57,7 @@ def parse_catalog(files: Mapping[str, str]) -> Catalog:
         api_roots=api_roots,
         doors=MappingProxyType({name: _door(each, policy.audiences) for name, each in collections.items()}),
         digest=digest_of(files),
+        releases=read_releases(files),
         warnings=(*policy.warnings, *_oddities(collections), *_undecided(policy, collections)),
     )
 
@@ -83,7 +86,6 @@ def require_enforceable(catalog: Catalog) -> None:
 def _not_enforced(catalog: Catalog) -> list[Problem]:
     """What is declared and not carried out by this release: it must not look as if it were."""
     return [
-        *catalog.policy.unsupported,
         *(
             Problem(
                 f"{COLLECTIONS}{each.name}.toml", "retention_days", "removing old objects is not supported yet; set 0"
@@ -136,10 +138,12 @@ def _read_api_roots(files: Mapping[str, str], problems: list[Problem]) -> Mappin
 
 def _read_policy(files: Mapping[str, str], names: Names[str], problems: list[Problem]) -> Policy | None:
     texts = {name: text for name, text in files.items() if name.startswith(CONFIG) and name != API_ROOTS_FILE}
+    # Filed releases last: what the policy as such lacks is told of a file that an operator wrote.
+    texts.update((name, text) for name, text in sorted(files.items()) if name.startswith(FILED))
     try:
         return rules.parse(texts, names)
     except ConfigError as error:
-        problems += error.problems
+        problems += [with_way_out(problem, files) for problem in error.problems]
         return None
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from taxii_server.catalog.filed import ReleaseEntry
 from taxii_server.errors import Problem
 from taxii_server.policy import Policy
 from taxii_server.settings import ApiRoot
@@ -127,7 +128,7 @@ _CLOSED = Rights()
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All that operators declare, immutable: a request takes one catalog and finishes on it.
+    """All that operators declare and partners file, immutable: a request takes one catalog and finishes on it.
 
     `digest` is that of the texts it was made from. `collections` and `doors` are by name, `api_roots` in the
     order of server.toml.
@@ -138,6 +139,7 @@ class Catalog:
     api_roots: Mapping[str, ApiRoot]
     doors: Mapping[str, Door]
     digest: str
+    releases: tuple[ReleaseEntry, ...] = ()
     warnings: tuple[Problem, ...] = ()
     _places: Mapping[tuple[str, str], Collection] = field(init=False, repr=False, compare=False)
 

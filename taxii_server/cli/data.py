@@ -128,8 +128,8 @@ def _export(visit: Visit, collection: Collection, filters: Filters | None, outpu
         stream.write(b'{"type":"bundle","id":"bundle--' + collection.id.encode() + b'","objects":[')
         while True:
             found = visit.read(collection, ReadRequest("objects", filters=filters, next=token))
-            for record in found.records:
-                stream.write((b",\n" if count else b"\n") + record.content)
+            for item in found.items:
+                stream.write((b",\n" if count else b"\n") + item.content)
                 count += 1
             advance(count)
             token = found.next

@@ -19,7 +19,9 @@ def token() -> None:
 
 @token.command("new", cls=Command)
 @click.argument("partner")
-@click.option("--comment", default="", help="What it is for; shown by 'token list'.")
+@click.option(
+    "--comment", default="", help="What it is for; 'token list' shows it, and the partner sees it among its rights."
+)
 @click.option("--quiet", is_flag=True, help="Print the secret and nothing else, for scripts.")
 @pass_session
 def new(session: Session, partner: str, comment: str, quiet: bool) -> None:

@@ -5,7 +5,7 @@ the examples and proves the claims. A Vocabulary projects the raw values of an o
 can tell apart, and Meanings knows what marking ids demand.
 """
 
-from taxii_server.policy.decisions import Check, Decision, Explanation, Policy, allowed
+from taxii_server.policy.decisions import Access, Check, Decision, Explanation, Policy, allowed
 from taxii_server.policy.facets import OTHER, Facets, FacetSource, Vocabulary
 from taxii_server.policy.markings import LEVELS, Meaning, Meanings
 from taxii_server.policy.parse import parse
@@ -15,6 +15,7 @@ from taxii_server.policy.rules import Audience, Defaults, Rule
 __all__ = [
     "LEVELS",
     "OTHER",
+    "Access",
     "Audience",
     "Check",
     "Decision",

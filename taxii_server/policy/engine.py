@@ -8,34 +8,38 @@ what the markings demand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple, Protocol
 
+from taxii_server.model import Removal
 from taxii_server.policy.conditions import (
     UNKNOWN,
     Blank,
     Case,
     Clause,
-    Test,
     clause_holds,
-    fits_audience,
-    for_audience,
+    some,
 )
-from taxii_server.policy.facets import FacetSource
-from taxii_server.policy.markings import LEVELS, RANKS, RED, Meaning
-from taxii_server.policy.rules import Audience, Condition, Rule, RuleKind, Unless
+from taxii_server.policy.floor import Ask, Entry, Obstacle, View
+from taxii_server.policy.markings import Meaning
+from taxii_server.policy.rules import in_us
 
 Outcome = Literal["passed", "failed", "neutral", "granted", "open"]
 
 
 class Ruling(NamedTuple):
-    """What one step says. `open`: the prover has not fixed enough for an answer."""
+    """What one step says. `open`: the prover has not fixed enough for an answer.
+
+    `delay_us` and `removal`: it is read later than it was added, and not all of it.
+    """
 
     outcome: Outcome
     reason: str = ""
     rule: str | None = None
     text: str = ""
+    delay_us: int = 0
+    removal: Removal | None = None
 
 
 PASSED = Ruling("passed")
@@ -60,6 +64,9 @@ class JudgedCase(Case, Protocol):
     label_rank: int | None
     #: Answers to the numbered clauses of the policy.
     clauses: Mapping[int, bool | None]
+    #: Granular marking ids whose parts, and properties, that cannot be taken out.
+    firm: Sequence[str]
+    fixed: Sequence[str]
 
     def posted_by(self, audience: str) -> bool:
         """Whether this audience submitted it."""
@@ -68,85 +75,47 @@ class JudgedCase(Case, Protocol):
         """ "built-in" or the marking id that it defines; None for every other object."""
 
 
-class Entry(NamedTuple):
-    """One rule that concerns an audience: the numbers of its clauses, and what it says when it fits."""
-
-    clause: int
-    unless: int | None
-    ruling: Ruling
-    rule: Rule
+def _audience_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
+    return SUSPENDED if view.audience.suspended and not ask.suspended_too else PASSED
 
 
-#: Ranks above every level: a `tlp:` label that names no level.
-UNCLEAR_RANK = len(LEVELS)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Everything that is fixed about one audience: its clearance and the rules that concern it."""
-
-    audience: Audience
-    clearance: int
-    default_rank: int | None
-    collection_ranks: Mapping[str, int | None]
-    entries: Mapping[RuleKind, tuple[Entry, ...]]
-
-    def level_obstacle(self, level: int) -> tuple[int, str, str] | None:
-        """Why an object of this level stays hidden, or None."""
-        if level > self.clearance:
-            name = LEVELS[level].upper() if level < UNCLEAR_RANK else "unclear"
-            return 1, "tlp", f"TLP:{name} is above the clearance {self.audience.clearance.upper()}"
-        if level >= RED:
-            return 2, "tlp-red-not-named", "TLP:RED is for those whom a release names"
-        return None
-
-    def obstacle(self, meaning: Meaning) -> tuple[int, str, str] | None:
-        """Why something with this marking stays hidden: rank (lowest is told first), reason, text."""
-        if not meaning.understood:
-            return 0, "unknown-marking", f"a marking is not understood ({meaning.name})"
-        if meaning.level is not None:
-            obstacle = self.level_obstacle(meaning.level)
-            if obstacle is not None:
-                return obstacle
-        own = self.audience.countries
-        if meaning.rel_to is not None:
-            # Everybody in a joint team reads, so every one of its countries has to be on the list.
-            listed = bool(own) and meaning.rel_to.issuperset(own)
-            if not listed and meaning.rel_to_groups.isdisjoint(self.audience.groups):
-                return 3, "rel-to", f"not on the release list of {meaning.name!r}"
-        if not meaning.not_rel_to.isdisjoint(own):
-            return 4, "not-rel-to", f"on the exclusion list of {meaning.name!r}"
-        if meaning.orcon:
-            return 5, "orcon", f"{meaning.name!r}: only its originator hands it on"
-        return None
-
-    def unmarked_rank(self, collection: str) -> int | None:
-        """The level that an unmarked object of this collection counts as; None: deny."""
-        return self.collection_ranks.get(collection, self.default_rank)
-
-
-def _audience_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
-    return SUSPENDED if view.audience.suspended else PASSED
-
-
-def _submitter_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
+def _submitter_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     if case.posted_by(view.audience.name):
         return Ruling("granted", "submitter", None, f"{view.audience.name} posted it")
     return NEUTRAL
 
 
-def _built_in_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
+def _built_in_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     definition = case.definition()
     if definition is UNKNOWN:
         return OPEN
     return BUILT_IN_READ if definition == "built-in" else NEUTRAL
 
 
-def _markings_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
-    worst: tuple[int, str, str] | None = None
+def _released(view: View, case: JudgedCase, ask: Ask) -> bool | None:
+    """Whether its originator has released it to this audience."""
+    now = None if ask.proof else ask.moment
+    return some(case.has("release", release.facet) for release in view.releases if release.holds_at(now))
+
+
+def _release_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
+    """Says nothing by itself: a release lifts TLP:RED and ORCON in the steps that follow."""
+    now = None if ask.proof else ask.moment
+    for release in view.releases:
+        if release.holds_at(now) and case.has("release", release.facet):
+            return Ruling("neutral", "release", release.id, f"its originator {release.by} has released it")
+    return NEUTRAL
+
+
+def _markings_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
+    worst: Obstacle | None = None
     unsure = False
+    released = _released(view, case, ask) if view.releases else False
     for id_, meaning in case.markings:
-        obstacle = view.obstacle(meaning)
+        obstacle = view.obstacle(meaning, released is not False)
+        if obstacle is None and released is None:
+            unsure = unsure or (view.obstacle(meaning, False) is not None and case.has("marking", id_) is not False)
+            continue
         if obstacle is None or (worst is not None and obstacle[0] >= worst[0]):
             continue
         present = case.has("marking", id_)
@@ -159,7 +128,7 @@ def _markings_step(view: View, case: JudgedCase, carried: frozenset[str] | None)
     return OPEN if unsure else PASSED
 
 
-def _level_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
+def _level_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     """The unmarked rule, and `tlp:` labels: they tighten but do not count as a mark."""
     if case.definition() is not None:
         return NEUTRAL
@@ -172,7 +141,7 @@ def _level_step(view: View, case: JudgedCase, carried: frozenset[str] | None) ->
                 break
             if present is None:
                 marked = None
-    obstacle = None
+    levels: list[int] = [] if case.label_rank is None else [case.label_rank]
     if marked is False:
         collection = case.one("collection")
         if collection is UNKNOWN:
@@ -180,77 +149,145 @@ def _level_step(view: View, case: JudgedCase, carried: frozenset[str] | None) ->
         rank = view.unmarked_rank(str(collection))
         if rank is None:
             return UNMARKED
-        obstacle = view.level_obstacle(rank)
-    if obstacle is None and case.label_rank is not None:
-        obstacle = view.level_obstacle(case.label_rank)
-    if obstacle is not None:
-        return Ruling("failed", obstacle[1], None, obstacle[2])
-    return OPEN if marked is None else PASSED
+        levels.insert(0, rank)
+    released: bool | None = None
+    unsure = marked is None
+    for level in levels:
+        obstacle = view.level_obstacle(level, released=True)
+        if obstacle is None and view.level_obstacle(level, released=False) is not None:
+            released = _released(view, case, ask) if view.releases else False
+            if released is False:
+                obstacle = view.level_obstacle(level, released=False)
+            unsure = unsure or released is None
+        if obstacle is not None:
+            return Ruling("failed", obstacle[1], None, obstacle[2])
+    return OPEN if unsure else PASSED
 
 
-def _carried_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
+def _carried_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     definition = case.definition()
-    if definition is None or carried is None or definition in carried:
+    if definition is None or ask.carried is None or definition in ask.carried:
         return NEUTRAL
     return Ruling("failed", "marking-not-carried", None, "no object that the audience reads carries this marking")
 
 
-def _first(entries: tuple[Entry, ...], case: JudgedCase) -> Ruling:
+def _fits(entry: Entry, case: JudgedCase) -> bool | None:
+    """Whether the rule fits and nothing excuses the case from it."""
+    fits = case.clauses[entry.clause]
+    if fits is False or entry.unless is None:
+        return fits
+    excused = case.clauses[entry.unless]
+    if excused:
+        return False
+    return None if excused is None else fits
+
+
+def _first(entries: tuple[Entry, ...], case: JudgedCase, outcome: Outcome) -> Ruling:
     """The first rule that fits; NEUTRAL when none does."""
     unsure = False
-    clauses = case.clauses
-    for clause, unless, ruling, _ in entries:
-        fits = clauses[clause]
-        if fits is False:
-            continue
-        if unless is not None:
-            excused = clauses[unless]
-            if excused:
-                continue
-            if excused is None:
-                fits = None
+    for entry in entries:
+        fits = _fits(entry, case)
         if fits:
-            return ruling
-        unsure = True
+            return Ruling(outcome, entry.reason, entry.rule.id, entry.text)
+        unsure = unsure or fits is None
     return OPEN if unsure else NEUTRAL
 
 
-def _forbid_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
-    return _first(view.entries["forbid"], case)
+def _forbid_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
+    return _first(view.entries["forbid"], case, "failed")
 
 
-def _select_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
-    return _first(view.entries["select"], case)
+def _select_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
+    return _first(view.entries["select"], case, "failed")
 
 
-def _embargo_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
-    return _first(view.entries["embargo"], case)
+def _embargo_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
+    """Until a moment: hidden. For some time: read that much later, of several rules the longest."""
+    if ask.proof:
+        return NEUTRAL
+    longest: Entry | None = None
+    for entry in view.entries["embargo"]:
+        if not case.clauses[entry.clause]:
+            continue
+        until = entry.rule.until
+        if until is None and (ask.moment is not None or entry.rule.delay_us <= ask.age_us):
+            if longest is None or entry.rule.delay_us > longest.rule.delay_us:
+                longest = entry
+        elif until is None or ask.moment is None or ask.moment < in_us(until):
+            return Ruling("failed", entry.reason, entry.rule.id, entry.text)
+    if longest is None:
+        return NEUTRAL
+    return Ruling("neutral", "embargo", longest.rule.id, longest.text, longest.rule.delay_us)
 
 
-def _permit_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
+def _permit_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     if case.definition() is not None:
         return CARRIED
-    ruling = _first(view.entries["permit"], case)
+    ruling = _first(view.entries["permit"], case, "granted")
     return NO_PERMIT if ruling is NEUTRAL else ruling
 
 
-def _granular_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
-    """Markings of parts only tighten; with an unreadable part the whole object is hidden."""
-    for _, meaning in case.granular:
-        obstacle = view.obstacle(meaning)
+def _is_orcon(case: JudgedCase) -> bool:
+    return any(meaning.orcon for _, meaning in case.markings)
+
+
+def _granular_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
+    """Markings of parts only tighten: an unreadable part is taken out, or the whole object is hidden."""
+    if not case.granular or ask.proof:
+        return NEUTRAL
+    released = bool(_released(view, case, ask)) if view.releases else False
+    unreadable: dict[str, str] = {}
+    for id_, meaning in case.granular:
+        obstacle = view.obstacle(meaning, released)
         if obstacle is not None:
-            return Ruling("failed", "granular", None, f"a part of it is not readable: {obstacle[2]}")
-    return PASSED if case.granular else NEUTRAL
+            unreadable[id_] = obstacle[2]
+    if not unreadable:
+        return PASSED
+    why = "; ".join(dict.fromkeys(unreadable.values()))
+    if not view.derives:
+        return Ruling("failed", "granular", None, f"a part of it is not readable: {why}")
+    if _is_orcon(case):
+        return Ruling("failed", "granular", None, f"a part of it is not readable, and ORCON allows no copy: {why}")
+    if not unreadable.keys().isdisjoint(case.firm):
+        return Ruling("failed", "granular", None, f"a part that cannot be taken out is not readable: {why}")
+    text = f"a part of it is taken out: {why}"
+    return Ruling("passed", "granular", None, text, removal=Removal(markings=frozenset(unreadable)))
 
 
-def _strip_step(view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
-    return _first(view.entries["strip"], case)
+def _strip_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
+    """What rules, and markings that hide who made something, take out of it."""
+    if ask.proof:
+        return NEUTRAL
+    has_creator = case.one("creator") is not None
+    properties: set[str] = set()
+    rules: list[str] = []
+    creator = False
+    for entry in view.entries["strip"]:
+        if case.clauses[entry.clause]:
+            found = {name for name in entry.rule.properties if case.has("property", name)}
+            if found or (entry.rule.creator and has_creator):
+                rules.append(entry.rule.id)
+            properties |= found
+            creator = creator or (entry.rule.creator and has_creator)
+    if has_creator and any(meaning.hide_creator for _, meaning in (*case.markings, *case.granular)):
+        creator = True
+    if not (properties or creator):
+        return NEUTRAL
+    rule = rules[0] if rules else None
+    if _is_orcon(case):
+        return Ruling("failed", "strip", rule, "something has to be taken out of it, and ORCON allows no copy")
+    fixed = sorted(properties.intersection(case.fixed))
+    if fixed:
+        return Ruling("failed", "strip", rule, f"{fixed[0]} has to be taken out of it and cannot")
+    what = ", ".join([*sorted(properties), *(["its creator"] if creator else [])])
+    text = f"{what} is taken out" + (f" (rules {', '.join(rules)})" if rules else "")
+    return Ruling("passed", "strip", rule, text, removal=Removal(properties=frozenset(properties), creator=creator))
 
 
 class Step(Protocol):
     """One step of the decision."""
 
-    def __call__(self, view: View, case: JudgedCase, carried: frozenset[str] | None) -> Ruling:
+    def __call__(self, view: View, case: JudgedCase, ask: Ask) -> Ruling:
         """What this step says of the case."""
 
 
@@ -259,6 +296,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("audience", _audience_step),
     ("submitter", _submitter_step),
     ("built-in", _built_in_step),
+    ("release", _release_step),
     ("markings", _markings_step),
     ("level", _level_step),
     ("carried", _carried_step),
@@ -271,21 +309,21 @@ STEPS: tuple[tuple[str, Step], ...] = (
 )
 
 
-def judge(
-    view: View,
-    case: JudgedCase,
-    carried: frozenset[str] | None,
-    trace: list[tuple[str, Ruling]] | None = None,
-) -> Ruling:
+def judge(view: View, case: JudgedCase, ask: Ask, trace: list[tuple[str, Ruling]] | None = None) -> Ruling:
     """A ruling "granted" or "failed"; "open" only for a case that is partly unknown.
 
-    With `trace`, every step is asked and written there; the first that decides still decides.
+    A granted one says with which delay, and without which parts. With `trace`, every step is asked and written
+    there; the first that decides still decides.
     """
     decided: Ruling | None = None
     granted: Ruling | None = None
     unsure = False
+    delay_us = 0
+    removal: Removal | None = None
     for name, step in STEPS:
-        ruling = step(view, case, carried)
+        if step is _release_step and trace is None:
+            continue
+        ruling = step(view, case, ask)
         if trace is not None:
             trace.append((name, ruling))
         outcome = ruling[0]
@@ -300,81 +338,28 @@ def judge(
             unsure = True
             if step is _built_in_step:
                 return OPEN
+        if ruling.delay_us or ruling.removal is not None:
+            delay_us = max(delay_us, ruling.delay_us)
+            removal = united(removal, ruling.removal)
         if decided is not None and trace is None:
             return decided
     if decided is not None:
         return decided
-    return OPEN if unsure or granted is None else granted
+    if unsure or granted is None:
+        return OPEN
+    return granted._replace(delay_us=delay_us, removal=removal) if delay_us or removal else granted
 
 
-class Compiler:
-    """Makes the views of a policy. Equal clauses get one number, whoever they were made for."""
-
-    def __init__(self, facets: Mapping[str, FacetSource], owners: Mapping[str, str]) -> None:
-        self.facets, self.owners = facets, owners
-        self.numbers: dict[Clause, int] = {}
-
-    def number(self, clause: Clause) -> int:
-        """The number of this clause."""
-        return self.numbers.setdefault(clause, len(self.numbers))
-
-    def clause(self, rule: Rule, audience: Audience) -> Clause:
-        """What the object has to be, for the rule to fit it."""
-        grant = rule.kind == "permit"
-        tests = [for_audience(c, audience, grant, self.facets, self.owners) for c in rule.what]
-        if rule.kind == "select":
-            # Relevance never stops a revocation (C10).
-            tests.insert(0, Test("one", "revoked", frozenset({"false"})))
-        if rule.kind == "strip" and not rule.creator:
-            tests.append(Test("sets", groups=tuple((("property", name),) for name in rule.properties)))
-        return tuple(tests)
-
-    def unless(self, unless: Unless | None, audience: Audience) -> int | Literal["always"] | None:
-        """The number of the excusing clause, None when nothing excuses, "always" for the audience as such."""
-        if unless is None:
-            return None
-        if any(fits_audience(condition, audience, True) for condition in unless.alternatives):
-            return "always"
-        if not unless.conditions:
-            return None
-        on_reader = [c for c in unless.conditions if concerns_reader(c)]
-        if not all(fits_audience(condition, audience, True) for condition in on_reader):
-            return None
-        on_object = [c for c in unless.conditions if not concerns_reader(c)]
-        if not on_object:
-            return "always"
-        return self.number(tuple(for_audience(c, audience, True, self.facets, self.owners) for c in on_object))
-
-    def entries(self, rules: Iterable[Rule], audience: Audience) -> dict[RuleKind, tuple[Entry, ...]]:
-        """The rules that concern this audience, by kind."""
-        found: dict[RuleKind, list[Entry]] = {k: [] for k in ("permit", "forbid", "select", "embargo", "strip")}
-        for rule in rules:
-            if rule.kind == "never" or not concerns(rule, audience):
-                continue
-            excuse = self.unless(rule.unless, audience)
-            if excuse == "always":
-                continue
-            outcome: Outcome = "granted" if rule.kind == "permit" else "failed"
-            verb = {"permit": "permitted", "forbid": "forbidden", "select": "not wanted"}.get(rule.kind)
-            text = f"{verb or 'held back'} by rule {rule.id!r}" + (f": {rule.why}" if rule.why else "")
-            number = self.number(self.clause(rule, audience))
-            found[rule.kind].append(Entry(number, excuse, Ruling(outcome, rule.kind, rule.id, text), rule))
-        return {kind: tuple(entries) for kind, entries in found.items()}
-
-
-def concerns(rule: Rule, audience: Audience) -> bool:
-    """Whether the rule's `to` names this audience."""
-    return all(fits_audience(condition, audience, rule.kind == "permit") for condition in rule.to)
-
-
-def concerns_reader(condition: Condition) -> bool:
-    """True for a condition on the reader, False for one on the object."""
-    return condition.key in ("audience", "group", "kind", "country", "sector", "client_of", "attribute")
-
-
-def unmarked_rank(text: str) -> int | None:
-    """The rank that an `unmarked` setting stands for; None for "deny"."""
-    return None if text == "deny" else RANKS[text.removeprefix("tlp:")]
+def united(one: Removal | None, other: Removal | None) -> Removal | None:
+    """What either of the two takes out."""
+    if one is None or other is None:
+        return one or other
+    return replace(
+        one,
+        markings=one.markings | other.markings,
+        properties=one.properties | other.properties,
+        creator=one.creator or other.creator,
+    )
 
 
 def answer(clauses: Sequence[Clause], number: int, case: Case) -> bool | None:

@@ -1,8 +1,10 @@
-"""The examples in a policy file: each names an object in short and who is expected to read it."""
+"""The examples in a policy file: each names an object in short and who is expected to read it.
+
+An example says what the rules are, not what the day is: unless it names a moment itself, releases hold in it, and
+embargoes do. So a file that is right stays right when a release ends.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from taxii_server.errors import Problem
 from taxii_server.policy.decisions import Decision, Policy
@@ -10,63 +12,39 @@ from taxii_server.policy.markings import Meanings
 from taxii_server.policy.rules import Example
 from taxii_server.tlp import TLP_IDS
 
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """Examples that do not hold, and those that cannot be decided before all sections are supported."""
-
-    failures: tuple[Problem, ...]
-    undecided: tuple[Problem, ...]
+_EXPECTED = {"read": "read", "hide": "hide", "redact": "derive"}
+_OUTCOMES = {"read": "reads", "hide": "does not read", "derive": "reads in part"}
 
 
-def run(policy: Policy) -> Results:
-    """Every example of the policy, decided by the policy itself."""
+def run(policy: Policy) -> tuple[Problem, ...]:
+    """Every example that does not hold, decided by the policy itself."""
     failures: list[Problem] = []
-    undecided: list[Problem] = []
     for example in policy.examples:
-        facets = policy.vocabulary.project(example.traits)
-        for expected in ("read", "hide", "redact"):
-            for name in getattr(example, expected):
-                decision = policy.decide(name, facets, Meanings.empty())
-                problem = _compare(policy, example, expected, name, decision)
-                if problem is not None:
-                    (undecided if problem[0] else failures).append(problem[1])
-    return Results(tuple(failures), tuple(undecided))
+        for key, verdict in _EXPECTED.items():
+            for name in getattr(example, key):
+                decision = decide(policy, example, name)
+                if decision.verdict != verdict:
+                    failures.append(_failure(example, key, name, decision))
+    return tuple(failures)
 
 
-def _compare(
-    policy: Policy, example: Example, expected: str, name: str, decision: Decision
-) -> tuple[bool, Problem] | None:
-    """Whether it is undecided only, and what to say; None when the example holds."""
-    thing = describe(example)
-    if expected == "redact":
-        text = f"not supported yet: {name} should read a redacted copy of {thing}"
-        return True, Problem(example.file, f"{example.key}.redact", text)
-    if decision.verdict == ("read" if expected == "read" else "hide"):
-        return None
+def decide(policy: Policy, example: Example, audience: str) -> Decision:
+    """What the policy says about the object of an example, as old as the example says."""
+    facets = policy.vocabulary.project(example.traits)
+    decision = policy.decide(audience, facets, Meanings.empty(), moment=example.at, age_us=example.age_us)
+    if decision.verdict != "hide" and decision.delay_us > example.age_us:
+        return Decision("hide", "embargo", None, f"it is readable {_hours(decision.delay_us)} after it was added")
+    return decision
+
+
+def _hours(us: int) -> str:
+    return f"{us // 3_600_000_000}h" if us % 3_600_000_000 == 0 else f"{us // 60_000_000}m"
+
+
+def _failure(example: Example, key: str, name: str, decision: Decision) -> Problem:
     because = f"{decision.text or decision.reason}" + (f" (rule {decision.rule!r})" if decision.rule else "")
-    if expected == "hide":
-        return False, Problem(example.file, f"{example.key}.hide", f"{name} reads {thing}: {because}")
-    if _waits(policy, example, name, decision):
-        text = f"not supported yet: whether {name} reads {thing} depends on a section that has no effect so far"
-        return True, Problem(example.file, f"{example.key}.read", f"{text} ({decision.reason})")
-    return False, Problem(example.file, f"{example.key}.read", f"{name} does not read {thing}: {because}")
-
-
-def _waits(policy: Policy, example: Example, name: str, decision: Decision) -> bool:
-    """Whether a section that is parsed but not in effect might still grant this."""
-    if decision.reason in ("embargo", "strip"):
-        return True
-    if decision.reason == "granular":
-        return policy.defaults.granular == "derive"
-    if decision.reason not in ("orcon", "tlp-red-not-named"):
-        return False
-    groups = policy.audiences[name].groups
-    return any(
-        release.by == example.traits.submitter
-        and example.traits.id in release.objects
-        and (name in release.audiences or not release.groups.isdisjoint(groups))
-        for release in policy.releases
+    return Problem(
+        example.file, f"{example.key}.{key}", f"{name} {_OUTCOMES[decision.verdict]} {describe(example)}: {because}"
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from taxii_server.model import Traits
@@ -105,7 +105,11 @@ class Facets:
     identity_class: str | None = None
     properties: tuple[str, ...] = ()
     defines: str | None = None
-    object_id: str | None = None
+    #: keys of the releases that name the object
+    releases: tuple[str, ...] = ()
+    #: those of `granular` whose parts, and of `properties`, that cannot be taken out
+    firm: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no blanks, values equal to the default left out."""
@@ -119,6 +123,7 @@ class Facets:
         """The facets that `to_json` wrote. Raises ValueError or TypeError for anything else."""
         data: dict[str, Any] = json.loads(text)
         facets = data.pop("facets", {})
+        data.pop("object_id", None)  # as in Vocabulary.from_json
         plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         return cls(**plain, facets=tuple((key, tuple(values)) for key, values in sorted(facets.items())))
 
@@ -131,7 +136,7 @@ def _named_set(values: Iterable[str], names: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted({value if value in names else OTHER for value in values}))
 
 
-_SETS = ("types", "labels", "identity_classes", "creators", "extensions", "properties", "objects")
+_SETS = ("types", "labels", "identity_classes", "creators", "extensions", "properties")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +149,18 @@ class Vocabulary:
     creators: frozenset[str] = frozenset()
     extensions: frozenset[str] = frozenset()
     properties: frozenset[str] = frozenset()
-    objects: frozenset[str] = frozenset()
     confidences: frozenset[int] = frozenset()
     facets: Mapping[FacetSource, frozenset[str]] = field(default_factory=dict)
+    #: key of a release -> who releases, which objects
+    releases: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    _released: Mapping[tuple[str, str], tuple[str, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        released: dict[tuple[str, str], list[str]] = {}
+        for key, (by, objects) in sorted(self.releases.items()):
+            for id_ in objects:
+                released.setdefault((by, id_), []).append(key)
+        object.__setattr__(self, "_released", {place: tuple(keys) for place, keys in released.items()})
 
     def project(self, traits: Traits) -> Facets:
         """The facets of one object version under this vocabulary."""
@@ -166,10 +180,42 @@ class Vocabulary:
             confidence=self._band(traits.confidence),
             extensions=_named_set(traits.extensions, self.extensions),
             identity_class=_named(traits.identity_class, self.identity_classes),
-            properties=tuple(sorted(self.properties.intersection(traits.properties))) if self.properties else (),
+            properties=self._present(traits.properties),
             defines=traits.defines,
-            object_id=traits.id if traits.id in self.objects else None,
+            releases=self._released.get((traits.submitter, traits.id), ()),
+            firm=tuple(sorted({*traits.firm_granular})),
+            fixed=self._present(traits.fixed_properties),
         )
+
+    def coarsen(self, facets: Facets) -> Facets:
+        """Facets of a wider vocabulary as this smaller one would have given them."""
+        given = dict(facets.facets)
+        return replace(
+            facets,
+            type=facets.type if facets.type in self.types else OTHER,
+            creator=_named(facets.creator, self.creators),
+            labels=_named_set(facets.labels, self.labels),
+            facets=tuple(
+                sorted(
+                    (source.key, _named_set(given[source.key], names))
+                    for source, names in self.facets.items()
+                    if source.key in given
+                )
+            ),
+            confidence=None if facets.confidence is None else self._band(facets.confidence[0]),
+            extensions=_named_set(facets.extensions, self.extensions),
+            identity_class=_named(facets.identity_class, self.identity_classes),
+            properties=self._present(facets.properties),
+            releases=tuple(key for key in facets.releases if key in self.releases),
+            fixed=self._present(facets.fixed),
+        )
+
+    def released_to(self, submitter: str, id_: str) -> tuple[str, ...]:
+        """The keys of the releases by this submitter that name this object."""
+        return self._released.get((submitter, id_), ())
+
+    def _present(self, properties: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(self.properties.intersection(properties))) if self.properties else ()
 
     def _facet_values(
         self, labels: list[str], extension_values: tuple[tuple[str, str, str], ...]
@@ -199,19 +245,22 @@ class Vocabulary:
         sources = sorted({*self.facets, *other.facets}, key=lambda source: source.key)
         none: frozenset[str] = frozenset()
         merged = {source: self.facets.get(source, none) | other.facets.get(source, none) for source in sources}
-        return Vocabulary(**sets, facets=merged)
+        return Vocabulary(**sets, facets=merged, releases={**self.releases, **other.releases})
 
     def covers(self, other: Vocabulary) -> bool:
         """True when this one names at least everything that `other` names."""
-        return all(getattr(self, name) >= getattr(other, name) for name in (*_SETS, "confidences")) and all(
-            source in self.facets and self.facets[source] >= values for source, values in other.facets.items()
+        return (
+            all(getattr(self, name) >= getattr(other, name) for name in (*_SETS, "confidences"))
+            and self.releases.keys() >= other.releases.keys()
+            and all(source in self.facets and self.facets[source] >= values for source, values in other.facets.items())
         )
 
     def still_exact(self, facets: Facets, since: Vocabulary) -> bool:
         """True when this vocabulary would give the object the same facets as the smaller `since` did.
 
         False as soon as it might not: some value became OTHER under `since`, and that dimension has
-        grown. The caller then hides what carries the label, and labels it anew.
+        grown. The caller then hides what carries the label, and labels it anew. Releases do not count: a label that
+        does not know of one only hides more, and the objects that it names are known.
         """
         grown = {name for name in _SETS if getattr(self, name) - getattr(since, name)}
         if "properties" in grown:
@@ -225,10 +274,6 @@ class Vocabulary:
         }
         if any(collapsed.get(name, False) for name in grown):
             return False
-        for new_id in self.objects - since.objects:
-            type_ = new_id.partition("--")[0]
-            if facets.object_id is None and facets.type == (type_ if type_ in since.types else OTHER):
-                return False
         if facets.confidence is not None:
             lowest, highest = facets.confidence
             if any(lowest < threshold <= highest for threshold in self.confidences - since.confidences):
@@ -260,6 +305,8 @@ class Vocabulary:
                 [source.to_list(), sorted(values)]
                 for source, values in sorted(self.facets.items(), key=lambda item: item[0].key)
             ]
+        if self.releases:
+            data["releases"] = {key: [by, sorted(objects)] for key, (by, objects) in self.releases.items()}
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -267,7 +314,10 @@ class Vocabulary:
         """The vocabulary that `to_json` wrote. Raises ValueError or TypeError for anything else."""
         data: dict[str, Any] = json.loads(text)
         facets = {FacetSource.from_list(source): frozenset(values) for source, values in data.pop("facets", [])}
-        return cls(**{name: frozenset(values) for name, values in data.items()}, facets=facets)
+        releases = {key: (by, frozenset(objects)) for key, (by, objects) in data.pop("releases", {}).items()}
+        # Written by a release that named objects one by one; nothing was released then.
+        data.pop("objects", None)
+        return cls(**{name: frozenset(values) for name, values in data.items()}, facets=facets, releases=releases)
 
 
 def _label_level(labels: Iterable[str]) -> str | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from taxii_server.times import parse_instant
 from taxii_server.tlp import TLP_IDS
 
 #: TLP levels, weakest first. A clearance gives itself and everything before it.
@@ -36,7 +37,8 @@ def level_named(text: str) -> str | None:
 class Meaning:
     """What one marking demands of a reader. `level` is a rank in LEVELS, None when it sets none.
 
-    `rel_to` None means no list; an empty list releases to no country.
+    `rel_to` None means no list; an empty list releases to no country. `starts` and `ends` (µs) bound its time: before,
+    what it marks is hidden; after, it sets no level any more. `hide_creator`: nobody is told who made it.
     """
 
     name: str
@@ -46,12 +48,26 @@ class Meaning:
     not_rel_to: frozenset[str] = frozenset()
     orcon: bool = False
     understood: bool = True
+    starts: int | None = None
+    ends: int | None = None
+    hide_creator: bool = False
+    pending: bool = False
+
+    def at(self, moment: int | None) -> Meaning:
+        """What it demands at this moment (None: while it is in force)."""
+        if moment is None or (self.starts is None and self.ends is None):
+            return self
+        if self.starts is not None and moment < self.starts:
+            return replace(self, pending=True)
+        return self if self.ends is None or moment < self.ends else replace(self, level=None)
 
 
 BUILT_IN: Mapping[str, Meaning] = {id_: Meaning(f"TLP:{lvl.upper()}", RANKS[lvl]) for id_, lvl in TLP_IDS.items()}
 UNKNOWN_MARKING = Meaning("a marking nobody explained", understood=False)
 
-_PAYLOAD_KEYS = frozenset({"submitter", "id", "kind", "tlp", "rel_to", "reason"})
+_PAYLOAD_KEYS = frozenset(
+    {"submitter", "id", "kind", "tlp", "rel_to", "reason", "start_date", "end_date", "attribution"}
+)
 _UNDERSTOOD_KINDS = frozenset({"statement", "iep", "acs", "neutral"})
 
 
@@ -68,11 +84,27 @@ def _posted(payload: Mapping[str, object]) -> Meaning:
         if named is None:
             return unclear
         level = RANKS[named]
+    try:
+        starts, ends = (_instant(payload.get(key)) for key in ("start_date", "end_date"))
+    except ValueError:
+        return unclear
+    attribution = payload.get("attribution")
+    if attribution not in (None, "may", "must", "must-not"):
+        return unclear
+    plain = Meaning(name, level, starts=starts, ends=ends, hide_creator=attribution == "must-not")
     if rel_to is None:
-        return Meaning(name, level)
+        return plain
     if not isinstance(rel_to, list) or not all(isinstance(code, str) for code in rel_to):
         return unclear
-    return Meaning(name, level, rel_to=frozenset(code.upper() for code in rel_to))
+    return replace(plain, rel_to=frozenset(code.upper() for code in rel_to))
+
+
+def _instant(found: object) -> int | None:
+    if found is None:
+        return None
+    if not isinstance(found, str):
+        raise ValueError("not a text")
+    return parse_instant(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +112,11 @@ class Meanings:
     """What submitters said their own marking ids mean. Immutable; the first word on an id stands."""
 
     _posted: Mapping[tuple[str, str], Meaning] = field(default_factory=dict)
+    _instants: frozenset[int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        found = (instant for meaning in self._posted.values() for instant in (meaning.starts, meaning.ends))
+        object.__setattr__(self, "_instants", frozenset(instant for instant in found if instant is not None))
 
     @classmethod
     def empty(cls) -> Meanings:
@@ -105,6 +142,10 @@ class Meanings:
             if isinstance(submitter, str) and isinstance(id_, str) and id_ not in BUILT_IN:
                 posted.setdefault((submitter, id_), _posted(payload))
         return Meanings(posted)
+
+    def instants(self) -> frozenset[int]:
+        """When some posted meaning begins or ends (µs)."""
+        return self._instants
 
     def of(self, id_: str, submitter: str, configured: Mapping[str, Meaning], sources: Iterable[str] = ()) -> Meaning:
         """The meaning of a marking on an object of this submitter; UNKNOWN_MARKING when there is none.

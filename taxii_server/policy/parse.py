@@ -14,22 +14,24 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from taxii_server.errors import ConfigError, Problem
+from taxii_server.model import POSITION_UNIT
 from taxii_server.policy import schema
 from taxii_server.policy.decisions import Policy
-from taxii_server.policy.examples import run
 from taxii_server.policy.facets import TLP_LABEL, FacetSource
 from taxii_server.policy.markings import LEVELS, RANKS, Meaning
 from taxii_server.policy.parse_guards import read_guards
 from taxii_server.policy.parse_rules import Names, RuleReader, check_country
 from taxii_server.policy.prove import satisfiable
 from taxii_server.policy.reader import Table, kind_of, known
-from taxii_server.policy.rules import Audience, Defaults, Rule
+from taxii_server.policy.rules import Audience, Defaults
 from taxii_server.policy.space import Space
 from taxii_server.policy.vocabulary import vocabulary_of
 from taxii_server.tlp import TLP_IDS
 
 #: Attributes that `@name` knows without anybody defining them.
 BUILT_IN_ATTRIBUTES = ("country", "sector", "audience")
+#: Between two positions of records there is room for so many delays (model.POSITION_UNIT).
+MAX_DELAYS = POSITION_UNIT // 2 - 1
 UNMARKED = ("deny", *(f"tlp:{level}" for level in LEVELS))
 _IDENTITY = re.compile(r"identity--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MARKING = re.compile(r"marking-definition--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -38,8 +40,8 @@ _MARKING = re.compile(r"marking-definition--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f
 def parse(texts: Mapping[str, str], collections: Collection[str] | None = None) -> Policy:
     """One policy from one or several TOML texts (file name -> text).
 
-    `collections` are the known collection names; None leaves those names unchecked. What is planned
-    but not built yet is in `policy.unsupported`; what is odd but harmless in `policy.warnings`.
+    `collections` are the known collection names; None leaves those names unchecked. What is odd but harmless is in
+    `policy.warnings`.
 
     Raises ConfigError with every problem found.
     """
@@ -125,11 +127,9 @@ class _Parser:
             examples=examples,
             guards=guards.guards,
             posts=guards.examples,
-            unsupported=tuple(self.unsupported(defaults, rules, releases)),
-            warnings=(),
         )
-        undecided = run(policy).undecided
-        return policy.with_notes((*policy.unsupported, *undecided), (*reader.warnings, *dead_rules(policy)))
+        self.check_delays(policy)
+        return policy.with_warnings((*reader.warnings, *dead_rules(policy)))
 
     def gather(self, file: str, document: dict[str, Any]) -> None:
         """Sorts one file's sections into the common heap, refusing what another file already gave."""
@@ -315,23 +315,12 @@ class _Parser:
                 found[name] = table.choice("unmarked", UNMARKED, "deny")
         return found
 
-    def unsupported(self, defaults: Defaults, rules: tuple[Rule, ...], releases: Collection[Any]) -> list[Problem]:
-        found = []
-        for key, instead in (("granular", "hides the whole object"), ("refs_lists", "hides the whole object")):
-            if getattr(defaults, key) == "derive":
-                file = self.tables["defaults"][key][0]
-                found.append(
-                    Problem(file, f"defaults.{key}", f"'derive' is not supported yet; until then it {instead}")
-                )
-        acts = {"strip": "hides what it matches", "embargo": "hides what it matches, without end"}
-        for rule in rules:
-            if rule.kind in acts:
-                message = f"[[{rule.kind}]] is not supported yet; until then it {acts[rule.kind]} (rule {rule.id!r})"
-                found.append(Problem(rule.file, rule.key, message))
-        for release in releases:
-            message = f"[[release]] is not supported yet; until then it grants nothing (release {release.id!r})"
-            found.append(Problem(release.file, release.key, message))
-        return found
+    def check_delays(self, policy: Policy) -> None:
+        """What is held back for some time has a place of its own in the order of each reader; there are few of them."""
+        if len(policy.delays()) > MAX_DELAYS:
+            last = next(rule for rule in reversed(policy.rules) if rule.delay_us)
+            message = f"{len(policy.delays())} different delays; a policy may have {MAX_DELAYS}"
+            self.wrong(last.file, f"{last.key}.delay", f"{message} (rule {last.id!r})")
 
     def digest(self) -> str:
         """SHA-256 of what the files say: comments, spacing, file names and table order do not count."""

@@ -14,7 +14,18 @@ from taxii_server.policy import schema
 from taxii_server.policy.facets import TLP_LABEL, FacetSource
 from taxii_server.policy.markings import LEVELS, RANKS
 from taxii_server.policy.reader import Table, kind_of, known
-from taxii_server.policy.rules import Condition, Defaults, Example, Release, Rule, RuleKind, Unless
+from taxii_server.policy.rules import (
+    Condition,
+    Defaults,
+    Example,
+    Release,
+    Rule,
+    RuleKind,
+    Unless,
+    delay_in_us,
+    in_us,
+)
+from taxii_server.policy.whole import WHOLE_TYPES, is_required
 from taxii_server.tlp import TLP_2_IDS
 
 _DELAY = re.compile(r"[1-9][0-9]{0,4}(m|h|d|w)")
@@ -276,7 +287,26 @@ class RuleReader:
         if "object" not in table:
             table.wrong("object", "missing")
         inner = table.table("object") or Table({}, file, f"{key}.object", [], ())
-        return Example(file, key, self.traits(inner), who["read"], who["hide"], who["redact"])
+        at = table.moment("at")
+        return Example(
+            file=file,
+            key=key,
+            traits=self.traits(inner),
+            read=who["read"],
+            hide=who["hide"],
+            redact=who["redact"],
+            at=None if at is None else in_us(at),
+            age_us=self.age(inner),
+        )
+
+    def age(self, table: Table) -> int:
+        text = table.text("age")
+        if text is None:
+            return 0
+        if not _DELAY.fullmatch(text):
+            table.wrong("age", f"{text!r} is not an age; write a number and m, h, d or w, such as '72h'")
+            return 0
+        return delay_in_us(text)
 
     def traits(self, table: Table) -> Traits:
         """The raw values of an example's object."""
@@ -307,7 +337,7 @@ class RuleReader:
             table.wrong("extensions", f"{kind_of(extensions)} found where a table of tables is wanted")
             extensions = {}
         id_ = table.text("id") or f"{type_}--00000000-0000-4000-8000-000000000000"
-        present = set(table.data) - {"by", "tlp", "marking", "granular", "creator", "collection"}
+        present = set(table.data) - {"by", "tlp", "marking", "granular", "creator", "collection", "age"}
         present.update(
             name
             for name, there in (
@@ -341,6 +371,10 @@ class RuleReader:
             identity_class=(table.text("identity_class") or "").lower() or None,
             properties=tuple(sorted(present)),
             defines=id_ if type_ == "marking-definition" else None,
+            firm_granular=tuple(sorted(set(granular))) if type_ in WHOLE_TYPES else (),
+            fixed_properties=tuple(
+                sorted(name for name in present if type_ in WHOLE_TYPES or is_required(type_, name))
+            ),
         )
 
     def creator(self, table: Table) -> str | None:

@@ -1,5 +1,8 @@
 """Proof of the [[never]] claims: over every object that rules can tell apart, not over samples.
 
+A claim holds at every moment: what a release may show counts as shown, what an embargo holds back as well, and
+whoever reads a part of an object reads it.
+
 The search makes one choice after the other, always one that the evaluation has just asked about,
 and turns back as soon as the claim or the decision is settled. It evaluates with `judge`, the same
 code that decides in earnest, so there is no second reading of a rule that could differ.
@@ -15,8 +18,9 @@ from typing import NamedTuple
 from taxii_server.errors import Problem
 from taxii_server.policy.conditions import Clause, clause_holds
 from taxii_server.policy.decisions import Policy
-from taxii_server.policy.engine import View, judge
+from taxii_server.policy.engine import judge
 from taxii_server.policy.examples import run
+from taxii_server.policy.floor import Ask, View
 from taxii_server.policy.guard import failing_posts
 from taxii_server.policy.rules import Rule
 from taxii_server.policy.space import Choice, PartialCase, Space, Value
@@ -30,6 +34,8 @@ class _End:
 
 
 _END = _End()
+#: A claim has to hold whenever: releases may hold, embargoes are over; and for copies too.
+_ANY_TIME = Ask(proof=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Witness:
 
 def check(policy: Policy) -> list[Problem]:
     """Every example and every claim that does not hold, each with what speaks against it."""
-    return [*run(policy).failures, *failing_posts(policy.guards, policy.posts), *broken_claims(policy)]
+    return [*run(policy), *failing_posts(policy.guards, policy.posts), *broken_claims(policy)]
 
 
 def broken_claims(policy: Policy) -> list[Problem]:
@@ -82,7 +88,7 @@ def disprove(policy: Policy, claim: Rule, space: Space | None = None, plain_step
             continue
         case = _find(space, name, partial(_breaks, view, clause), plain_steps)
         if case is not None:
-            ruling = judge(view, case, None)
+            ruling = judge(view, case, _ANY_TIME)
             return Witness(name, ruling.rule, ruling.reason, case)
         proved.add(alike)
     return None
@@ -97,9 +103,12 @@ def satisfiable(policy: Policy, rule: Rule, audience: str, space: Space | None =
 def _alike(space: Space, view: View, clause: Clause) -> object:
     """What tells two audiences apart in a search. A claim that holds for one holds for its equals."""
     rules = tuple((kind, tuple(entry[:2] for entry in entries)) for kind, entries in view.entries.items())
-    markings = tuple(view.obstacle(meaning) is None for _, meaning in space.markings)
+    markings = tuple(
+        (view.obstacle(meaning, False) is None, view.obstacle(meaning, True) is None) for _, meaning in space.markings
+    )
     submitters = tuple(space.options(("submitter",), view.audience.name))
-    return clause, rules, view.clearance, markings, submitters
+    releases = tuple(release.facet for release in view.releases)
+    return clause, rules, view.clearance, markings, submitters, releases
 
 
 def _breaks(view: View, clause: Clause, case: PartialCase) -> bool | None:
@@ -109,7 +118,7 @@ def _breaks(view: View, clause: Clause, case: PartialCase) -> bool | None:
         return False
     if fits:
         case.asked = None
-    outcome = judge(view, case, None).outcome
+    outcome = judge(view, case, _ANY_TIME).outcome
     if outcome == "failed":
         return False
     return True if fits and outcome == "granted" else None

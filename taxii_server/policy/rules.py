@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,6 +92,19 @@ class Rule:
     delay: str | None = None
     until: datetime | None = None
 
+    @property
+    def delay_us(self) -> int:
+        """How long an embargo lasts from date_added, in µs; 0 without one."""
+        return delay_in_us(self.delay) if self.delay else 0
+
+
+_UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def delay_in_us(text: str) -> int:
+    """The microseconds of a delay such as '48h'."""
+    return int(text[:-1]) * _UNITS_S[text[-1]] * 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -105,10 +120,31 @@ class Release:
     not_before: datetime | None = None
     until: datetime | None = None
 
+    @property
+    def facet(self) -> str:
+        """The key by which facets name it: of what is released by whom; changed, it is another release."""
+        text = json.dumps([self.by, sorted(self.objects)])
+        return f"{self.id}#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    def holds_at(self, moment: int | None) -> bool:
+        """Whether the moment (µs; None: any) lies in its time."""
+        if moment is None:
+            return True
+        begins = self.not_before is None or in_us(self.not_before) <= moment
+        return begins and (self.until is None or moment < in_us(self.until))
+
+
+def in_us(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return round(moment.timestamp() * 1_000_000)
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One `[[test]]`: an object, as its raw values, and who reads it, does not, or reads it redacted."""
+    """One `[[test]]`: an object, as its raw values, and who reads it, does not, or reads it redacted.
+
+    `at` (µs) is the moment for which it is decided, None for any; the object was posted `age_us` before.
+    """
 
     file: str
     key: str
@@ -116,6 +152,8 @@ class Example:
     read: tuple[str, ...] = ()
     hide: tuple[str, ...] = ()
     redact: tuple[str, ...] = ()
+    at: int | None = None
+    age_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

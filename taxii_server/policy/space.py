@@ -56,6 +56,7 @@ class Space:
                 [*further, *explained], key=lambda item: -1 if item[1].level is None else item[1].level, reverse=True
             )
         )
+        self.releasers = {release.facet: release.by for release in policy.releases}
         self.members: dict[tuple[str, str], list[Choice]] = {}
         self._read_labels(vocabulary.labels, {s: frozenset(v) for s, v in vocabulary.facets.items()})
         self._read_extensions(vocabulary.extensions, {s: frozenset(v) for s, v in vocabulary.facets.items()})
@@ -66,6 +67,7 @@ class Space:
             named = {value for value in named if not value.startswith("@")}
             named.update(host for audience in self.policy.audiences.values() for host in audience.client_of)
         named.update(a.name for a in self.policy.audiences.values() if creators.intersection(a.identities))
+        named.update(release.by for release in self.policy.releases)
         return (OTHER, *sorted(named))
 
     def _add(self, dimension: str, value: str, choice: Choice) -> None:
@@ -151,7 +153,7 @@ class _Answers(dict[int, bool | None]):
 class PartialCase:
     """An object of which some choices are made. `asked` is the first open choice that came up."""
 
-    __slots__ = ("asked", "chosen", "clauses", "granular", "label_rank", "markings", "space")
+    __slots__ = ("asked", "chosen", "clauses", "firm", "fixed", "granular", "label_rank", "markings", "space")
 
     def __init__(
         self, space: Space, chosen: Mapping[Choice, Value], decided: Mapping[int, bool | None] | None = None
@@ -160,6 +162,8 @@ class PartialCase:
         self.asked: Choice | None = None
         self.markings: Sequence[tuple[str, Meaning]] = space.markings
         self.granular: Sequence[tuple[str, Meaning]] = ()
+        self.firm: Sequence[str] = ()
+        self.fixed: Sequence[str] = ()
         self.label_rank: int | None = None
         self.clauses: Mapping[int, bool | None] = _Answers(self, decided or {})
 
@@ -218,6 +222,12 @@ class PartialCase:
     def has(self, dimension: str, value: str) -> bool | None:
         if dimension in ("marking", "property"):
             return self._choice((dimension, value))
+        if dimension == "release":
+            # Only its originator releases an object.
+            submitter = self.one("submitter")
+            if submitter is UNKNOWN:
+                return None
+            return self._choice((dimension, value)) if submitter == self.space.releasers.get(value) else False
         return some([self._choice(choice) for choice in self.space.members.get((dimension, value), ())])
 
     def levels(self) -> tuple[int | None, ...]:
@@ -258,6 +268,8 @@ class PartialCase:
 
 
 def _words(choice: Choice) -> str:
+    if choice[0] == "release":
+        return f"released by {choice[1].partition('#')[0]!r}"
     if choice[0] == "prefix":
         return f"another label {choice[1]}..."
     if choice[0] == "extval":

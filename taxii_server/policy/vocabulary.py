@@ -58,7 +58,7 @@ def vocabulary_of(
     return Vocabulary(
         **{dimension: frozenset(names) for dimension, names in sets.items()},
         properties=frozenset(properties),
-        objects=frozenset(id_ for release in releases for id_ in release.objects),
+        releases={release.facet: (release.by, release.objects) for release in releases},
         confidences=frozenset(confidences),
         facets={facets[name]: frozenset(values[name]) for name in sorted(facets)},
     )

@@ -23,6 +23,7 @@ import orjson
 from taxii_server.errors import StorageUnavailable
 from taxii_server.model import LogEntry
 from taxii_server.policy import Facets, Meanings, Vocabulary
+from taxii_server.service.events import EVENT, Event, read_event
 from taxii_server.storage.base import Store
 
 LABEL = "label"
@@ -114,6 +115,12 @@ class Book:
         #: the labels of marking-definitions, ascending: who reads them depends on other labels (policy design, C12)
         self.definitions: list[int] = []
         self.meanings = Meanings.empty()
+        #: what became readable later than it was added, ascending
+        self.events: tuple[Event, ...] = ()
+        #: position of a record that a write brought back into sight -> the place from which on it stands
+        self.opened: dict[int, int] = {}
+        #: epoch of the newest catalog that the log tells of
+        self.epoch = 0
         #: how many entries of the log are known; readers compare it with a page's horizon
         self.length = 0
         #: grows when a known label may be judged differently: a new meaning, a new vocabulary
@@ -123,6 +130,11 @@ class Book:
     def vocabulary(self) -> Vocabulary:
         """The newest vocabulary: every new label is projected with it."""
         return self.vocabularies[self.edition]
+
+    def vocabulary_at(self, number: int) -> Vocabulary:
+        """The vocabulary that was in force when this entry was written; an empty one before the first."""
+        edition = max((each for each in self.vocabularies if each < number), default=0)
+        return self.vocabularies.get(edition, Vocabulary())
 
     def has_vocabulary(self) -> bool:
         """False only in a database that never had a policy."""
@@ -219,7 +231,12 @@ class Book:
                 self._read_label(entry.number, entry.payload)
         if grown:
             self._judge_again()
-        if grown or markings:
+        events = [read_event(entry.number, entry.payload) for entry in entries if entry.kind == EVENT]
+        for event in events:
+            self.opened.update(event.opened)
+            self.epoch = event.epoch or self.epoch
+        self.events += tuple(event for event in events if not event.is_silent())
+        if grown or markings or any(event.changes_sight() for event in events):
             self.generation += 1
         self.length = entries[-1].number
 

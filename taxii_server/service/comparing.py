@@ -80,12 +80,17 @@ def compare(
     if coarse:
         Writer(rehearsal, book, tuple).relabel(lambda done: progress(done, coarse))
         counts = rehearsal.count_by_label()
-    return compare_labels(book, counts, old, new)
+    return compare_labels(book, counts, old, new, store.present())
 
 
-def compare_labels(book: Book, counts: Mapping[int, int], old: Catalog, new: Catalog) -> tuple[Difference, ...]:
-    """The same, for records of which so many carry each label. The labels are exact for both catalogs."""
-    comparison = _Comparison(book, counts, old, new)
+def compare_labels(
+    book: Book, counts: Mapping[int, int], old: Catalog, new: Catalog, moment: int
+) -> tuple[Difference, ...]:
+    """The same, for records of which so many carry each label. The labels are exact for both catalogs.
+
+    Both are judged at this moment (µs).
+    """
+    comparison = _Comparison(book, counts, old, new, moment)
     audiences = sorted({*old.policy.audiences, *new.policy.audiences})
     return tuple(comparison.of(audience) for audience in audiences)
 
@@ -93,11 +98,11 @@ def compare_labels(book: Book, counts: Mapping[int, int], old: Catalog, new: Cat
 class _Comparison:
     """Two catalogs on the labels of one book."""
 
-    def __init__(self, book: Book, counts: Mapping[int, int], old: Catalog, new: Catalog) -> None:
+    def __init__(self, book: Book, counts: Mapping[int, int], old: Catalog, new: Catalog, moment: int) -> None:
         self._book = book
         self._counts = {number: count for number, count in counts.items() if count}
         self._old, self._new = old, new
-        self._old_sights, self._new_sights = Sights(old, book), Sights(new, book)
+        self._old_sights, self._new_sights = (Sights(each, book, moment) for each in (old, new))
 
     def of(self, audience: str) -> Difference:
         before = self._readable(self._old_sights, audience)
@@ -117,7 +122,7 @@ class _Comparison:
         return "kept" if audience in self._new.policy.audiences else "removed"
 
     def _readable(self, sights: Sights, audience: str) -> frozenset[int]:
-        return sights.of(audience).labels.intersection(self._counts)
+        return frozenset(sights.of(audience).access.keys() & self._counts.keys())
 
     def _objects(self, labels: Iterable[int]) -> int:
         return sum(self._counts[number] for number in labels)
@@ -144,9 +149,9 @@ class _Comparison:
         sight = sights.of(audience)
         named = sights.named(label)
         facets, governor = (named[1], named[2]) if named else (label.key.facets, label.key.governor)
-        decision = policy.decide(audience, facets, self._book.meanings, governor, sight.carried)
+        decision = policy.decide(audience, facets, self._book.meanings, governor, sight.carried, sights.moment)
         if decision.reason in ("unmapped", "suspended"):
             return decision
         if named is None:
             return NO_DOOR if sights.in_words(label.key.facets) is None else _NO_COLLECTION
-        return NO_DOOR if decision.verdict == "read" and number not in sight.labels else decision
+        return NO_DOOR if decision.verdict == "read" and number not in sight.access else decision

@@ -25,11 +25,16 @@ from taxii_server.errors import BadQuery
 _MAX_CHARS = 8192
 
 
+def derived_key(secret: bytes, purpose: bytes, length: int = 32) -> bytes:
+    """A key for one purpose, derived from the server's secret."""
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=purpose).derive(secret)
+
+
 class CursorSeal:
     """Seals and opens `next` tokens with a key derived from the server's secret."""
 
     def __init__(self, secret: bytes) -> None:
-        self._cipher = AESSIV(HKDF(algorithm=SHA256(), length=64, salt=None, info=b"taxii next v1").derive(secret))
+        self._cipher = AESSIV(derived_key(secret, b"taxii next v1", 64))
 
     def seal(self, scope: str, payload: object) -> str:
         """A URL-safe token that only `open` with the same scope can read."""

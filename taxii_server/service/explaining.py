@@ -89,7 +89,7 @@ def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
     if not records:
         raise NotFound
     resolver = _resolver(hub, snapshot, audience)
-    readable = {record.position for record in resolver.readable(records)}
+    readable = {record.position for record in resolver.readable(records, hub.store.clock())}
     served = _served(hub, snapshot, audience, [record for record in records if record.position in readable])
     names = {collection.id: collection.name for collection in snapshot.catalog.collections.values()}
     explained: list[VersionExplained] = []
@@ -157,7 +157,7 @@ def census(hub: Hub, audience: str, collection_name: str) -> Census:
     for start in range(0, len(ids), 1000):
         for records in hub.store.lookup(ids[start : start + 1000]).values():
             shown = [record for record in records if record.collection in feeds]
-            if resolver.readable(shown):
+            if resolver.readable(shown, hub.store.clock()):
                 visible += 1
             elif shown:
                 reasons[_reason(hub, snapshot, audience, shown[-1])] += 1
@@ -196,7 +196,8 @@ def _explanation(hub: Hub, snapshot: Snapshot, audience: str, record: Record) ->
     label = hub.book.label(record.label)
     named = snapshot.sights.named(label)
     facets, governor = (named[1], named[2]) if named else (label.key.facets, label.key.governor)
-    return snapshot.catalog.policy.explain(audience, facets, hub.book.meanings, governor, sight.carried)
+    moment = snapshot.sights.moment
+    return snapshot.catalog.policy.explain(audience, facets, hub.book.meanings, governor, sight.carried, moment)
 
 
 def _doors(snapshot: Snapshot, audience: str, collection_id: str) -> tuple[str, ...]:
@@ -211,16 +212,19 @@ def _doors(snapshot: Snapshot, audience: str, collection_id: str) -> tuple[str, 
 
 def _served(hub: Hub, snapshot: Snapshot, audience: str, readable: list[Record]) -> dict[str, set[int]]:
     """For each collection that the audience reads: which positions of these readable records of one id it serves."""
-    catalog = snapshot.catalog
+    catalog, reader = snapshot.catalog, snapshot.reader
     sight = snapshot.sights.of(audience)
     every = Filters(spec_versions=("2.0", "2.1"), versions=EVERY)
+    passed = hub.store.clock()
     served: dict[str, set[int]] = {}
     for collection in catalog.collections.values():
         if catalog.rights(collection, audience).read:
             feeds = catalog.feeds(collection)
             offered = [record for record in readable if record.collection in feeds]
-            standing = Resolver(hub.store, hub.book, catalog, sight, feeds).standing(offered, every)
-            served[collection.name] = {record.position for record in standing}
+            resolver, stream = reader.resolver(sight, collection), reader.stream(sight, collection, every)
+            rows = stream.rows_of(offered, [resolver.expected(record, stream) for record in offered])
+            standing, _ = resolver.standing(rows, every, stream, passed)
+            served[collection.name] = {row.record.position for row in standing}
     return served
 
 

@@ -9,22 +9,30 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from taxii_server import audit
-from taxii_server.catalog import Catalog, check_catalog, parse_catalog, require_enforceable
-from taxii_server.errors import ConfigError, Problem
-from taxii_server.model import Actor, AppliedCatalog
+from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, require_enforceable, with_filed
+from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageUnavailable
+from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog
 from taxii_server.service.book import Book
-from taxii_server.service.cursor import CursorSeal
+from taxii_server.service.copies import Copies
+from taxii_server.service.cursor import CursorSeal, derived_key
+from taxii_server.service.granting import Granting
 from taxii_server.service.posting import Writer
 from taxii_server.service.reading import Reader
 from taxii_server.service.sight import Sights, wanted_vocabulary
 from taxii_server.service.statuses import Statuses
 from taxii_server.service.visit import Snapshot, Visit
 from taxii_server.settings import Settings
+from taxii_server.stix.derive import Maker, hub_identity
 from taxii_server.storage.base import Store
 
 _log = logging.getLogger(__name__)
+#: How often a change of the configuration starts over because another one came between.
+_ATTEMPTS = 20
+#: How long a change waits for another one of the same process.
+_TURN_S = 10.0
 
 
 class Hub:
@@ -38,7 +46,11 @@ class Hub:
         self.statuses = Statuses(store, settings.status_hours)
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
+        self._copies: Copies | None = None
         self._lock = threading.Lock()
+        self._moment_of = (0, -1)
+        self._moment = POSITION_MAX
+        self._change_lock = threading.Lock()
 
     # ---- the catalog in force
 
@@ -61,12 +73,70 @@ class Hub:
         # A newer release may have applied rules that this one would pass over in silence.
         require_enforceable(catalog)
         self.book.sync()
-        self._swap(applied.epoch, catalog)
+        self._swap(applied.epoch, Sights(catalog, self.book, applied.moment))
 
     def apply(
         self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None] = lambda done: None
     ) -> AppliedCatalog:
-        """Put these files in force for every process of this store.
+        """Put these files in force for every process of this store; what partners filed stays in force beside them.
+
+        Raises as `change` does.
+        """
+
+        def merged(in_force: Mapping[str, str]) -> dict[str, str]:
+            texts, gone = with_filed(files, in_force)
+            for partner in gone:
+                _log.warning("the filed releases of '%s' are dropped: there is no such partner any more", partner)
+            return texts
+
+        try:
+            return self.change(merged, applied_by, progress)
+        except ConfigError as error:
+            raise ConfigError([*error.problems, *self._filed_in_the_way(files, error)]) from error
+
+    def change(
+        self,
+        make: Callable[[Mapping[str, str]], Mapping[str, str]],
+        applied_by: str,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> AppliedCatalog:
+        """Put in force what `make` makes of the texts in force, for every process of this store.
+
+        `make` is called again when somebody else's change came between, so that neither is lost. Raises whatever
+        `make` raises, ConfigError for what does not hold, and changes nothing then.
+        """
+        # Threads wait for each other here: each would only make the others start over.
+        if not self._change_lock.acquire(timeout=_TURN_S):
+            raise StorageUnavailable("another change of the configuration is being applied; try again")
+        try:
+            for _ in range(_ATTEMPTS):
+                in_force = self.store.catalog()
+                files, epoch = (in_force.files, in_force.epoch) if in_force else ({}, 0)
+                try:
+                    return self._put(make(files), applied_by, progress, epoch)
+                except CatalogMoved:
+                    _log.info("the configuration was changed by somebody else meanwhile; starting over")
+        finally:
+            self._change_lock.release()
+        raise StorageUnavailable("the configuration is changed by others all the time; try again")
+
+    def _filed_in_the_way(self, files: Mapping[str, str], error: ConfigError) -> list[Problem]:
+        """What to tell besides, when these files would hold if nothing were filed."""
+        in_force = self.store.catalog()
+        filed = in_force is not None and any(name.startswith(FILED) for name in in_force.files)
+        if not filed or any(problem.file.startswith(FILED) for problem in error.problems):
+            return []
+        try:
+            check_catalog(files, self.settings)
+        except ConfigError:
+            return []
+        message = "it holds without them: see 'taxii-server release list', and take back what is in the way"
+        return [Problem(FILED, "", message)]
+
+    def _put(
+        self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None], expected_epoch: int
+    ) -> AppliedCatalog:
+        """Put these texts in force, unless another epoch than the expected one is.
 
         Raises ConfigError, and changes nothing, if they do not hold.
         Records whose labels are too coarse for the new policy are labelled anew before it takes effect; the
@@ -75,10 +145,48 @@ class Hub:
         catalog = check_catalog(files, self.settings)
         self.book.grow_vocabulary(wanted_vocabulary(catalog))
         self.writer.relabel(progress)
-        applied = self.store.apply_catalog(files, catalog.digest, applied_by)
+        self.writer.relabel_released(catalog.policy)
+        applied = self._put_in_force(files, catalog, applied_by, expected_epoch)
         audit.record("catalog-applied", epoch=applied.epoch, digest=catalog.digest, by=applied_by)
+        return applied
+
+    def _put_in_force(
+        self, files: Mapping[str, str], catalog: Catalog, applied_by: str, expected_epoch: int
+    ) -> AppliedCatalog:
+        """Swap the catalog of the store, and let every audience have what it gains by that. Raises CatalogMoved."""
+        self.load()
+        self.book.sync()
+        before = None if self._snapshot is None else self._snapshot.sights
+        moment = _moment(catalog, self.book, self.store.present())
+        if before is not None:
+            moment = max(moment, before.moment)
+        granting = Granting(self.store, self.book, before, Sights(catalog, self.book, moment))
+        granting.prepare()
+        applied = self.store.apply_catalog(
+            files,
+            catalog.digest,
+            applied_by,
+            moment=moment,
+            event=granting.plan,
+            expected_epoch=expected_epoch,
+        )
         self.load()
         return applied
+
+    def pass_time(self) -> None:
+        """Put in force what the passing of time brings: a release that begins or ends, an embargo that is over."""
+        applied = self.store.catalog()
+        if applied is not None:
+            # Another process that was faster has done the same.
+            with suppress(CatalogMoved):
+                self._put_in_force(applied.files, parse_catalog(applied.files), applied.applied_by, applied.epoch)
+            self.load()
+            _log.info("a date of the policy has come; it is judged anew (epoch %d)", self.snapshot.epoch)
+
+    def follow(self) -> None:
+        """Take over now what other processes did; one cheap command when they did nothing."""
+        state = self.store.state()
+        self.refresh(state.log_length, state.catalog_epoch)
 
     def refresh(self, log_length: int, catalog_epoch: int) -> None:
         """Follow what other processes did: new labels, another catalog."""
@@ -87,18 +195,44 @@ class Hub:
         if self._snapshot is None or catalog_epoch != self._snapshot.epoch:
             self.load()
 
-    def _swap(self, epoch: int, catalog: Catalog) -> None:
-        if self._seal is None:
-            self._seal = CursorSeal(self.store.secret())
-        sights = Sights(catalog, self.book)
-        reader = Reader(self.store, self.book, catalog, sights, self._seal)
+    def _swap(self, epoch: int, sights: Sights) -> None:
+        if self._seal is None or self._copies is None:
+            secret = self.store.secret()
+            self._seal = CursorSeal(secret)
+            self._copies = Copies(self.store, Maker(derived_key(secret, b"taxii copies v1"), hub_identity(secret)))
+        reader = Reader(self.store, self.book, sights, self._seal, self._copies, epoch)
         with self._lock:
             # Two threads may have read the store at different moments: the newer catalog stays.
             if self._snapshot is not None and self._snapshot.epoch >= epoch:
                 return
-            self._snapshot = Snapshot(epoch, catalog, sights, reader)
-        _log.info("catalog %s is in force (epoch %d)", catalog.digest[:12], epoch)
+            self._snapshot = Snapshot(epoch, sights.catalog, sights, reader)
+            self.writer.readers = sights.readers
+        _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)
 
     def visit(self, actor: Actor) -> Visit:
         """The operations for this actor under the catalog in force now; for one request."""
-        return Visit(actor, self.snapshot, self.settings, self.store, self.book, self.writer, self.statuses)
+        if self.store.present() >= self._next_moment():
+            self.pass_time()
+        return Visit(
+            actor, self.snapshot, self.settings, self.store, self.book, self.writer, self.statuses, self._renew
+        )
+
+    def _renew(self) -> Snapshot:
+        """The snapshot in force, after somebody found that the one it had is not."""
+        self.load()
+        return self.snapshot
+
+    def _next_moment(self) -> int:
+        """When the policy in force has to be judged anew."""
+        snapshot = self.snapshot
+        known = (snapshot.epoch, self.book.generation)
+        if self._moment_of != known:
+            moments = snapshot.catalog.policy.moments(self.book.meanings)
+            self._moment = min((each for each in moments if each > snapshot.sights.moment), default=POSITION_MAX)
+            self._moment_of = known
+        return self._moment
+
+
+def _moment(catalog: Catalog, book: Book, present: int) -> int:
+    """The last instant at which a decision of this policy changed by itself."""
+    return max((each for each in catalog.policy.moments(book.meanings) if each <= present), default=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar, cast
 
 import orjson
@@ -16,10 +17,11 @@ import orjson
 from taxii_server.catalog import Collection
 from taxii_server.errors import BadContent, InvalidObject, StorageUnavailable
 from taxii_server.model import Draft, PageQuery, Record, Traits
-from taxii_server.policy import Facets, Vocabulary
+from taxii_server.policy import Facets, Policy, Vocabulary
 from taxii_server.policy.guard import Guard, Stop, watch_over
-from taxii_server.service.book import Behind, Book, Coarse, LabelsMissing
+from taxii_server.service.book import Behind, Book, Coarse, LabelKey, LabelsMissing
 from taxii_server.service.guarding import Gate, Stopped, refusal
+from taxii_server.service.reopening import Readers, with_reopening
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
 from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.traits import read_traits
@@ -57,6 +59,8 @@ class Writer:
         self._store = store
         self._book = book
         self._guards = guards
+        #: who reads what under the catalog in force; set by the hub
+        self.readers: Readers = lambda facets, governor: frozenset()
 
     def add(
         self,
@@ -110,7 +114,8 @@ class Writer:
                 self._require_current(log_length, edition)
                 self._require_exact(present)
                 gone[:] = pick(present.get(object_id, ()))
-                return plan_deletion(gone, present, self._facets_of, self._book.number)
+                planned = plan_deletion(gone, present, self._facets_of, self._book.number)
+                return with_reopening(planned, present, self._key_of, self.readers)
 
             return self._store.write([object_id], plan)
 
@@ -136,6 +141,35 @@ class Writer:
             done += len(page.records)
             progress(done)
         return done
+
+    def relabel_released(self, policy: Policy) -> None:
+        """Give what the releases of this policy name the labels that say so. The vocabulary names them already.
+
+        A label that does not know of a release only hides more, so all others can stay as they are.
+        """
+        named = sorted({id_ for release in policy.releases for id_ in release.objects})
+        for start in range(0, len(named), PORTION):
+            some = named[start : start + PORTION]
+            stale = {
+                record.id
+                for records in self._book.settled(partial(self._known, some)).values()
+                for record in records
+                if self._lacks_release(record)
+            }
+            if stale:
+                self._relabel_ids(stale)
+
+    def _known(self, ids: Sequence[str]) -> dict[str, list[Record]]:
+        """The records of these ids, all of whose labels this process knows."""
+        found = self._store.lookup(ids)
+        for records in found.values():
+            for record in records:
+                self._book.label(record.label)
+        return found
+
+    def _lacks_release(self, record: Record) -> bool:
+        released = self._book.vocabulary.released_to(record.submitter, record.id)
+        return not set(released) <= set(self._facets_of(record).releases)
 
     # ---- add
 
@@ -210,7 +244,7 @@ class Writer:
                 self._require_current(log_length, edition)
                 self._require_exact(present)
                 planned, outcomes[:] = plan_posts(drafts, facets, present, self._facets_of, self._book.number)
-                return planned
+                return with_reopening(planned, present, self._key_of, self.readers)
 
             return self._store.write(ids, plan)
 
@@ -297,6 +331,9 @@ class Writer:
 
     def _facets_of(self, record: Record) -> Facets:
         return self._book.label(record.label).key.facets
+
+    def _key_of(self, label: int) -> LabelKey:
+        return self._book.label(label).key
 
 
 def _refused(item: Item, place: int, message: str, stopped: Stopped | None = None) -> Added:

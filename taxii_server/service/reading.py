@@ -15,11 +15,13 @@ import orjson
 from taxii_server.catalog import Catalog, Collection
 from taxii_server.errors import BadQuery, NotFound
 from taxii_server.model import PageQuery, Record
-from taxii_server.service.book import Behind, Book
+from taxii_server.service.book import Book
+from taxii_server.service.copies import RELATION_SHIFT, Copies, Served
 from taxii_server.service.cursor import CursorSeal
 from taxii_server.service.query import EVERY, Filters, ReadRequest
-from taxii_server.service.resolver import Resolver
+from taxii_server.service.resolver import Resolver, Standing
 from taxii_server.service.sight import Sight, Sights
+from taxii_server.service.stream import Row, Stream
 from taxii_server.storage.base import Store
 
 #: A page holds no more objects once their texts come above this: a thousand large ones would fill the memory.
@@ -30,16 +32,25 @@ _MAX_QUERY_IN_NEXT = 200
 _LONGEST_STRIDE = 1000
 
 
+class Superseded(Exception):
+    """Another catalog is in force than the one that this reader was made for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One page: records in ascending position, and the `next` token when more follow.
+    """One page: object versions in ascending date_added, and the `next` token when more follow.
 
     `after` is the exclusive lower bound that the page was read from (0: from the oldest).
     """
 
-    records: tuple[Record, ...]
+    items: tuple[Served, ...]
     next: str | None
     after: int
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What is stored of each item."""
+        return tuple(item.record for item in self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +64,20 @@ class _Start:
 class Reader:
     """The reads of one server under one catalog."""
 
-    def __init__(self, store: Store, book: Book, catalog: Catalog, sights: Sights, seal: CursorSeal) -> None:
+    def __init__(self, store: Store, book: Book, sights: Sights, seal: CursorSeal, copies: Copies, epoch: int) -> None:
         self._store = store
         self._book = book
-        self._catalog = catalog
+        self._catalog: Catalog = sights.catalog
         self._sights = sights
         self._seal = seal
+        self._copies = copies
+        self._epoch = epoch
 
     def read(self, audience: str, collection: Collection, request: ReadRequest, limit: int) -> Found:
-        """One page of up to `limit` records.
+        """One page of up to `limit` object versions.
 
-        Raises BadQuery for a `next` that is not ours, NotFound for an object that is not there.
+        Raises BadQuery for a `next` that is not ours, NotFound for an object that is not there, Superseded when
+        another catalog came into force meanwhile.
         """
         scope = "|".join((audience, collection.id, request.resource, request.object_id or ""))
         start = self._start(request, scope)
@@ -72,14 +86,14 @@ class Reader:
             query = replace(query, ids=(request.object_id,), types=None)
         if request.resource == "versions":
             query = replace(query, versions=EVERY)
-        records, cut = self._collect(audience, collection, query, start.after, limit + 1, request.content)
-        if not records and request.object_id is not None:
+        items, cut = self._collect(audience, collection, query, start.after, limit + 1, request.content)
+        if not items and request.object_id is not None:
             self._require_object(audience, collection, query)
-        # The last record of a cut page only proves that there is more; the next page begins with it.
-        more = cut or len(records) > limit
-        records = records[:-1] if cut else records[:limit]
-        token = self._next(scope, start.filters, records[-1].position) if more else None
-        return Found(tuple(records), token, start.after)
+        # The last item of a cut page only proves that there is more; the next page begins with it.
+        more = cut or len(items) > limit
+        items = items[:-1] if cut else items[:limit]
+        token = self._next(scope, start.filters, items[-1].at) if more else None
+        return Found(tuple(items), token, start.after)
 
     # ---- where to start
 
@@ -117,42 +131,19 @@ class Reader:
 
     def _collect(
         self, audience: str, collection: Collection, filters: Filters, after: int, wanted: int, content: bool
-    ) -> tuple[list[Record], bool]:
-        """Up to `wanted` records that the audience gets, ascending; fewer only when there are no more.
+    ) -> tuple[list[Served], bool]:
+        """Up to `wanted` object versions that the audience gets, ascending; fewer only when there are no more.
 
         True with two or more of them when their texts are as much as one page may hold.
         """
-        return self._book.settled(lambda: self._walk(audience, collection, filters, after, wanted, content))
 
-    def _walk(
-        self, audience: str, collection: Collection, filters: Filters, after: int, wanted: int, content: bool
-    ) -> tuple[list[Record], bool]:
-        sight = self._sights.of(audience)
-        feeds = self._catalog.feeds(collection)
-        labels = self._labels(sight, feeds, filters)
-        found: list[Record] = []
-        stride = wanted
-        while True:
-            page = self._store.page(_page_query(labels, feeds, filters, after, stride, content))
-            if page.horizon > sight.length:
-                raise Behind(page.horizon)
-            found += Resolver(self._store, self._book, self._catalog, sight, feeds).standing(page.records, filters)
-            if len(found) >= wanted or (len(page.records) < stride and not page.cut):
-                return found[:wanted], False
-            if len(found) > 1 and sum(len(record.content) for record in found) > _MAX_PAGE_BYTES:
-                return found, True
-            after = page.records[-1].position
-            # What is hidden by references may be a long stretch: cross it in larger and larger strides.
-            stride = max(wanted, min(2 * stride, _LONGEST_STRIDE))
+        def attempt() -> tuple[list[Served], bool]:
+            sight = self._sights.of(audience)
+            if self._book.epoch > self._epoch:
+                raise Superseded
+            return _Walk(self, sight, collection, filters, content).collect(after, wanted)
 
-    def _labels(self, sight: Sight, feeds: tuple[str, ...], filters: Filters) -> tuple[int, ...]:
-        """The readable labels of these feeds that the version filter can choose from."""
-        labels = sight.labels_in(feeds)
-        choice = filters.choice
-        only_last = choice.last and not (choice.first or choice.every or choice.keys)
-        if only_last and self._catalog.policy.defaults.versions != "independent":
-            labels = tuple(filter(self._book.latest.__contains__, labels))
-        return labels
+        return self._book.settled(attempt)
 
     def _require_object(self, audience: str, collection: Collection, filters: Filters) -> None:
         """NotFound unless the object, or the single version asked for, is there for this audience.
@@ -165,22 +156,161 @@ class Reader:
         if not found:
             raise NotFound
 
+    def served_whole(self, audience: str, collection: Collection, records: list[Record]) -> set[int]:
+        """The positions of those of the records that the audience may read, and not as copies."""
+        sight = self._sights.of(audience)
+        resolver = self.resolver(sight, collection)
+        readable = resolver.readable(records, self._store.clock())
+        rows = [Standing(record.position, record, resolver.removal(record)) for record in readable]
+        items = self._copies.serve(rows, resolver.references)
+        return {item.record.position for item in items if item.form == "whole"}
 
-def _page_query(
-    labels: tuple[int, ...], feeds: tuple[str, ...], filters: Filters, after: int, limit: int, content: bool
-) -> PageQuery:
-    return PageQuery(
-        labels=labels,
-        collections=feeds,
-        after=after,
-        limit=limit,
-        ids=filters.ids,
-        types=filters.types,
-        spec_versions=filters.spec_versions,
-        version_keys=filters.choice.keys if filters.choice.only_keys() else None,
-        content=content,
-        limit_bytes=_MAX_PAGE_BYTES,
-    )
+    def stream(self, sight: Sight, collection: Collection, filters: Filters) -> Stream:
+        """The stream of an audience in a collection, as far as the version filter can choose from it."""
+        feeds = self._catalog.feeds(collection)
+        labels = sight.labels_in(feeds)
+        choice = filters.choice
+        only_last = choice.last and not (choice.first or choice.every or choice.keys)
+        # Where versions wait for an embargo to end, an older one may be the latest that is readable.
+        if only_last and self._catalog.policy.defaults.versions != "independent" and not sight.delays:
+            labels = tuple(filter(self._book.latest.__contains__, labels))
+        return Stream(self._store, self._book, sight, collection.id, feeds, labels)
+
+    def copies_any(self, sight: Sight, feeds: tuple[str, ...]) -> bool:
+        """Whether this audience may get copies in place of objects."""
+        if self._catalog.policy.defaults.refs_lists == "derive":
+            return True
+        return any(sight.access[number].removal is not None for number in sight.labels_in(feeds))
+
+    def resolver(self, sight: Sight, collection: Collection) -> Resolver:
+        """Answers for this audience in a collection."""
+        return Resolver(self._store, self._book, self._catalog, sight, self._catalog.feeds(collection))
+
+
+class _Walk:
+    """One page on its way: what one audience gets of one collection with one query."""
+
+    def __init__(self, reader: Reader, sight: Sight, collection: Collection, filters: Filters, content: bool) -> None:
+        self._reader = reader
+        self._store = reader._store
+        self._sight = sight
+        self._collection = collection
+        self._filters = filters
+        self._content = content
+        self._stream = reader.stream(sight, collection, filters)
+        self._copying = reader.copies_any(sight, reader._catalog.feeds(collection))
+        self._query = self._page_query()
+
+    def _page_query(self) -> PageQuery:
+        """What the store can filter. Copies have other ids, versions and a relationship: there it filters less."""
+        filters = self._filters
+        ids, types = filters.ids, filters.types
+        keys = filters.choice.keys if filters.choice.only_keys() else None
+        if self._copying:
+            keys = None
+            if ids is not None:
+                ids = tuple(sorted({*ids, *self._reader._copies.originals(ids).values()}))
+            if types is not None and "relationship" in types:
+                types = None
+        return PageQuery(
+            labels=(),
+            collections=(),
+            after=0,
+            limit=0,
+            ids=ids,
+            types=types,
+            spec_versions=filters.spec_versions,
+            version_keys=keys,
+            content=self._content,
+            limit_bytes=_MAX_PAGE_BYTES,
+        )
+
+    def collect(self, after: int, wanted: int) -> tuple[list[Served], bool]:
+        """As Reader._collect."""
+        # The relationship of a copy stands a little behind it: begin where the copy may have been the last one.
+        start = max(after - RELATION_SHIFT, 0) if self._copying else after
+        if self._query.ids is not None and not self._stream.is_plain(start):
+            return self._by_ids(after, wanted)
+        found: list[Served] = []
+        place, stride = start, wanted
+        while True:
+            batch = self._stream.batch(self._query, place, stride)
+            rows, hold = self._standing(batch.rows, batch.passed)
+            found += [item for item in self._serve(rows) if item.at > after]
+            if len(found) >= wanted or batch.is_last or hold is not None:
+                return found[:wanted], False
+            if len(found) > 1 and sum(len(item.content) for item in found) > _MAX_PAGE_BYTES:
+                return found, True
+            place = batch.frontier
+            # What is hidden by references may be a long stretch: cross it in larger and larger strides.
+            stride = max(wanted, min(2 * stride, _LONGEST_STRIDE))
+
+    def _standing(self, rows: tuple[Row, ...] | list[Row] | Any, passed: int) -> tuple[list[Standing], int | None]:
+        resolver = self._resolver = self._reader.resolver(self._sight, self._collection)
+        choice = self._filters.choice
+        if not (self._copying and choice.keys):
+            return resolver.standing(rows, self._filters, self._stream, passed)
+        # Which version of a copy is asked for shows only when the copy is made.
+        every, hold = resolver.standing(rows, replace(self._filters, versions=EVERY), self._stream, passed)
+        rest = replace(choice, keys=())
+        self._picked = set()
+        if rest.first or rest.last:
+            picked, _ = resolver.standing(rows, replace(self._filters, versions=rest), self._stream, passed)
+            self._picked = {row.record.position for row in picked}
+        return every, hold
+
+    def _serve(self, rows: list[Standing]) -> list[Served]:
+        items = self._reader._copies.serve(rows, self._resolver.references)
+        if not self._copying:
+            return items
+        ids, types, choice = self._filters.ids, self._filters.types, self._filters.choice
+        return [
+            item
+            for item in items
+            if (ids is None or item.id in ids)
+            and (types is None or item.type in types)
+            and (not choice.keys or item.version_key in choice.keys or item.record.position in self._picked)
+        ]
+
+    # ---- single objects whose places lie in several bands
+
+    def _by_ids(self, after: int, wanted: int) -> tuple[list[Served], bool]:
+        """The same for a few objects: their records first, then the places where they stand."""
+        records = self._stream.all_records(replace(self._query, content=False))
+        passed = self._stream.passed()
+        resolver = self._reader.resolver(self._sight, self._collection)
+        resolver.references.load({record.id for record in records})
+        rows = self._stream.rows_of(records, [resolver.expected(record, self._stream) for record in records])
+        if any(passed < row.at <= self._store.present() for row in rows):
+            passed = self._store.tick()
+        rows = [row for row in rows if row.at <= passed]
+        standing, _ = self._standing(rows, passed)
+        found: list[Served] = []
+        size = 0
+        for start in range(0, len(standing), wanted):
+            some = standing[start : start + wanted]
+            items = self._serve(self._with_content(some) if self._content else some)
+            for item in items:
+                if item.at > after:
+                    found.append(item)
+                    size += len(item.content)
+                    if len(found) == wanted:
+                        return found, False
+                    if size > _MAX_PAGE_BYTES and len(found) > 1:
+                        return found, True
+        return found, False
+
+    def _with_content(self, rows: list[Standing]) -> list[Standing]:
+        """The rows with their texts; what is gone meanwhile is left out."""
+        texts: dict[int, Record] = {}
+        positions = [row.record.position for row in rows]
+        while positions:
+            records, cut = self._store.records_at(positions, limit_bytes=_MAX_PAGE_BYTES)
+            texts.update((record.position, record) for record in records)
+            if not cut:
+                break
+            positions = positions[positions.index(records[-1].position) + 1 :]
+        return [replace(row, record=texts[row.record.position]) for row in rows if row.record.position in texts]
 
 
 def _fingerprint(filters: Filters) -> str:

@@ -21,7 +21,7 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
-from taxii_server.storage.base import Planner, Store
+from taxii_server.storage.base import EventPlanner, Planner, Store
 
 
 class Rehearsal(Store):
@@ -104,6 +104,30 @@ class Rehearsal(Store):
 
     # ---- read through
 
+    def records_at(
+        self, positions: Collection[int], *, content: bool = True, limit_bytes: int = 0
+    ) -> tuple[list[Record], bool]:
+        records, cut = self._store.records_at(positions, content=content, limit_bytes=limit_bytes)
+        return self._relabelled(records), cut
+
+    def referrers(self, ids: Collection[str]) -> list[Record]:
+        return self._relabelled(self._store.referrers(ids))
+
+    def band(self, event: int, classes: Collection[int], after: int, limit: int) -> list[tuple[int, int]]:
+        return self._store.band(event, classes, after, limit)
+
+    def places(self, event: int, classes: Collection[int], positions: Collection[int]) -> dict[int, int]:
+        return self._store.places(event, classes, positions)
+
+    def present(self) -> int:
+        return self._store.present()
+
+    def clock(self) -> int:
+        return self._store.clock()
+
+    def aliases(self, ids: Collection[str]) -> dict[str, str]:
+        return self._store.aliases(ids)
+
     def secret(self) -> bytes:
         return self._store.secret()
 
@@ -137,7 +161,22 @@ class Rehearsal(Store):
     def revoke_credential(self, credential_id: str) -> bool:
         self._refuse()
 
-    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
+    def apply_catalog(
+        self,
+        files: Mapping[str, str],
+        digest: str,
+        applied_by: str,
+        expected_epoch: int | None = None,
+        *,
+        moment: int = 0,
+        event: EventPlanner | None = None,
+    ) -> AppliedCatalog:
+        self._refuse()
+
+    def tick(self) -> int:
+        self._refuse()
+
+    def save_aliases(self, originals: Mapping[str, str]) -> None:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from taxii_server.catalog import Catalog
-from taxii_server.policy import Facets, Vocabulary, allowed
+from taxii_server.policy import Access, Facets, Vocabulary, allowed
 from taxii_server.service.book import Book, Label
+from taxii_server.service.events import Event
 
 #: what the policy judges: label, facets, and those of the newest version where they differ
-_Judged = tuple[int, Facets, Facets | None]
+Judged = tuple[int, Facets, Facets | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,17 @@ class Sight:
     audience: str
     length: int
     generation: int
-    labels: frozenset[int]
+    #: the readable labels, and how: after which delay, without which parts
+    access: Mapping[int, Access]
     by_collection: dict[str, tuple[int, ...]]
     #: marking-definition ids on anything of others that the audience may read (policy design, C12)
     carried: frozenset[str]
+    #: the labels among them that it can read since an event: place of that event (policy design, C20)
+    since: Mapping[int, int]
+    #: feeds that it reaches since an event
+    reached: Mapping[str, int]
+    #: every delay of the policy, ascending
+    delays: tuple[int, ...]
 
     def labels_in(self, collections: Iterable[str]) -> tuple[int, ...]:
         """The readable labels of these collections, ascending."""
@@ -43,17 +51,21 @@ def wanted_vocabulary(catalog: Catalog) -> Vocabulary:
 
 
 class Sights:
-    """The sights under one catalog, by audience. Safe for several threads."""
+    """The sights under one catalog at one moment (µs), by audience. Safe for several threads."""
 
-    def __init__(self, catalog: Catalog, book: Book) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, book: Book, moment: int) -> None:
+        self.catalog = catalog
+        self.moment = moment
         self._book = book
         self._vocabulary = wanted_vocabulary(catalog)
         self._names = {collection.id: collection.name for collection in catalog.collections.values()}
         self._lock = threading.Lock()
         self._known: dict[str, Sight] = {}
         #: what the policy is asked about each label; None: hidden from everybody. Log entries never change.
-        self._judged: dict[int, _Judged | None] = {}
+        self._judged: dict[int, Judged | None] = {}
+        self._readers: dict[tuple[Facets, Facets | None], tuple[int, frozenset[str]]] = {}
+        #: what an event granted an audience, in facets
+        self._granted: dict[tuple[int, str], frozenset[Facets]] = {}
 
     def of(self, audience: str) -> Sight:
         """The sight of this audience, up to date with the book."""
@@ -66,7 +78,30 @@ class Sights:
                 known = self._known[audience] = self._compute(audience, known)
             return known
 
-    def named(self, label: Label) -> _Judged | None:
+    def readers(self, facets: Facets, governor: Facets | None) -> frozenset[str]:
+        """The audiences that may read a record with these facets, as far as a label can tell."""
+        key = facets, governor
+        known = self._readers.get(key)
+        if known is None or known[0] != self._book.generation:
+            found = self._readers_of(facets, governor)
+            known = self._readers[key] = (self._book.generation, found)
+        return known[1]
+
+    def _readers_of(self, facets: Facets, governor: Facets | None) -> frozenset[str]:
+        policy, meanings = self.catalog.policy, self._book.meanings
+        named = self.in_words(facets)
+        newest = None if governor is None else self.in_words(governor)
+        if named is None or (newest is None and governor is not None):
+            return frozenset()
+        found: list[str] = []
+        for audience in policy.audiences:
+            if facets.collection in self.catalog.reachable(audience):
+                carried = self.of(audience).carried if facets.defines is not None else frozenset()
+                if allowed(policy, audience, [(0, named, newest)], meanings, carried, self.moment):
+                    found.append(audience)
+        return frozenset(found)
+
+    def named(self, label: Label) -> Judged | None:
         """The label in the words of the policy, which knows collections by name. None for an unknown collection."""
         facets = self.in_words(label.key.facets)
         governor = None if label.key.governor is None else self.in_words(label.key.governor)
@@ -79,48 +114,77 @@ class Sights:
         name = self._names.get(facets.collection)
         return None if name is None else replace(facets, collection=name)
 
+    def judged(self, number: int) -> Judged | None:
+        """What the policy is asked about this label; None when it is too coarse or its collection unknown."""
+        if number not in self._judged:
+            label = self._book.labels[number]
+            self._judged[number] = self.named(label) if self._book.fits(label, self._vocabulary) else None
+        return self._judged[number]
+
     def _is_current(self, sight: Sight) -> bool:
         return sight.length == self._book.length and sight.generation == self._book.generation
 
     def _compute(self, audience: str, known: Sight | None) -> Sight:
         """The sight up to the present end of the log; only new labels and definitions are judged if possible."""
-        book, policy = self._book, self._catalog.policy
+        book, policy = self._book, self.catalog.policy
         # In this order: an entry that is read in between makes the sight out of date, never wrong.
-        length, generation, meanings = book.length, book.generation, book.meanings
+        length, generation, meanings, events = book.length, book.generation, book.meanings, book.events
         if known is None or known.generation != generation:
-            known = Sight(audience, 0, generation, frozenset(), {}, frozenset())
-        reachable = self._catalog.reachable(audience)
-        definitions = [number for number in book.definitions if number <= length and number not in known.labels]
+            known = Sight(audience, 0, generation, {}, {}, frozenset(), {}, {}, ())
+        reachable = self.catalog.reachable(audience)
+        definitions = [number for number in book.definitions if number <= length and number not in known.access]
         fresh = set(range(known.length + 1, length + 1)).difference(definitions)
         judged = self._judged_in(sorted(fresh), reachable)
-        found = allowed(policy, audience, judged, meanings, frozenset())
+        found = allowed(policy, audience, judged, meanings, frozenset(), self.moment)
         carried = set(known.carried)
         for number, facets, _ in judged:
             # Its own objects carry whatever it likes: they open no definition of others.
             if number in found and facets.submitter != audience:
                 carried.update(facets.markings, facets.granular)
-        found |= allowed(policy, audience, self._judged_in(definitions, reachable), meanings, frozenset(carried))
+        about = self._judged_in(definitions, reachable)
+        found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment)
+        since = {number: place for number in found if (place := self._since(audience, number, events))}
         return Sight(
             audience=audience,
             length=length,
             generation=generation,
-            labels=known.labels | found,
+            access={**known.access, **found},
             by_collection=self._merged(known.by_collection, found),
             carried=frozenset(carried),
+            since={**known.since, **since},
+            reached={feed: event.base for event in events for feed in event.reach.get(audience, ())},
+            delays=policy.delays(),
         )
 
-    def _judged_in(self, numbers: Iterable[int], reachable: frozenset[str]) -> list[_Judged]:
+    def _since(self, audience: str, number: int, events: tuple[Event, ...]) -> int:
+        """The place of the last event that let this audience read what carries the label; 0 without one."""
+        key = self._book.labels[number].key
+        own = [facets for facets in (key.facets, key.governor) if facets is not None]
+        for event in reversed(events):
+            if audience in event.grants:
+                granted = self._granted_facets(event, audience)
+                vocabulary = self._book.vocabulary_at(event.number)
+                # What has been labelled anew since then was granted under its coarser label.
+                if any(facets in granted or vocabulary.coarsen(facets) in granted for facets in own):
+                    return event.base
+        return 0
+
+    def _granted_facets(self, event: Event, audience: str) -> frozenset[Facets]:
+        key = event.number, audience
+        if key not in self._granted:
+            labels = self._book.labels
+            self._granted[key] = frozenset(labels[number].key.facets for number in event.grants[audience])
+        return self._granted[key]
+
+    def _judged_in(self, numbers: Iterable[int], reachable: frozenset[str]) -> list[Judged]:
         """Those of the labels, in the words of the policy, that it can judge and that lie in these collections."""
-        found: list[_Judged] = []
+        found: list[Judged] = []
         for number in numbers:
             label = self._book.labels.get(number)
-            if label is None or label.key.facets.collection not in reachable:
-                continue
-            if number not in self._judged:
-                self._judged[number] = self.named(label) if self._book.fits(label, self._vocabulary) else None
-            judged = self._judged[number]
-            if judged is not None:
-                found.append(judged)
+            if label is not None and label.key.facets.collection in reachable:
+                judged = self.judged(number)
+                if judged is not None:
+                    found.append(judged)
         return found
 
     def _merged(self, known: Mapping[str, tuple[int, ...]], found: Iterable[int]) -> dict[str, tuple[int, ...]]:

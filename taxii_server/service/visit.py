@@ -5,8 +5,8 @@ A visit is made for each request and finishes on the snapshot it was made with, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from taxii_server import audit
 from taxii_server.catalog import Catalog, Collection, Rights
@@ -15,8 +15,7 @@ from taxii_server.model import Actor, Record
 from taxii_server.service.book import Book
 from taxii_server.service.posting import Added, Writer
 from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
-from taxii_server.service.reading import Found, Reader
-from taxii_server.service.resolver import Resolver
+from taxii_server.service.reading import Found, Reader, Superseded
 from taxii_server.service.sight import Sights
 from taxii_server.service.statuses import Statuses
 from taxii_server.settings import ApiRoot, Settings
@@ -45,6 +44,8 @@ class Visit:
     book: Book
     writer: Writer
     statuses: Statuses
+    #: the snapshot in force now
+    renew: Callable[[], Snapshot]
 
     @property
     def catalog(self) -> Catalog:
@@ -91,18 +92,32 @@ class Visit:
         settings, own = self.settings, collection.limits.max_page
         max_page = min(settings.max_page, own) if own else settings.max_page
         limit = min(request.limit or settings.default_page, max_page)
-        found = self.snapshot.reader.read(self.actor.partner, collection, request, limit)
+        try:
+            found = self.snapshot.reader.read(self.actor.partner, collection, request, limit)
+        except Superseded:
+            return self._again(collection, request)
         self._record(
             "read",
             collection,
             resource=request.resource,
             object=request.object_id,
-            count=len(found.records),
-            first=found.records[0].position if found.records else None,
-            last=found.records[-1].position if found.records else None,
+            count=len(found.items),
+            first=found.items[0].at if found.items else None,
+            last=found.items[-1].at if found.items else None,
             catalog=self.snapshot.epoch,
         )
         return found
+
+    def _again(self, collection: Collection, request: ReadRequest) -> Found:
+        """The page under the catalog that came into force while it was read; rights are looked at again."""
+        visit = replace(self, snapshot=self.renew())
+        same = visit.catalog.collection_at(collection.api_root, collection.id)
+        rights = Rights() if same is None else visit.catalog.rights(same, self.actor.partner)
+        if same is None or not rights.visible:
+            raise NotFound
+        if not rights.read:
+            raise Forbidden
+        return visit.read(same, request)
 
     def add(self, collection: Collection, body: bytes) -> bytes:
         """Store the objects of the body; the status resource. Raises BadContent when the whole body is unusable."""
@@ -123,12 +138,13 @@ class Visit:
         versions = wanted.versions or EVERY
 
         def look() -> set[int]:
-            sight = self.snapshot.sights.of(self.actor.partner)
-            resolver = Resolver(self.store, self.book, self.catalog, sight, feeds)
             shown = [r for r in self.store.lookup([object_id]).get(object_id, ()) if r.collection in feeds]
-            return {record.position for record in resolver.readable(shown)}
+            return self.snapshot.reader.served_whole(self.actor.partner, collection, shown)
 
         readable = self.book.settled(look)
+        if not readable and self._is_copy(collection, object_id):
+            # What the actor sees is a copy of what another partner posted.
+            raise Forbidden
 
         def is_mine(record: Record) -> bool:
             owned = rights.delete_any and record.collection == collection.id and record.position in readable
@@ -152,6 +168,17 @@ class Visit:
             versions=",".join(record.version for record in gone),
         )
         return len(gone)
+
+    def _is_copy(self, collection: Collection, object_id: str) -> bool:
+        """Whether the actor gets a copy of an object under this id."""
+        every = Filters(spec_versions=("2.0", "2.1"), versions=EVERY)
+        try:
+            found = self.snapshot.reader.read(
+                self.actor.partner, collection, ReadRequest("object", object_id, filters=every, content=False), 1
+            )
+        except NotFound:
+            return False
+        return any(item.form != "whole" for item in found.items)
 
     def status(self, api_root: str, status_id: str) -> bytes:
         """The status resource of an earlier POST of this actor. Raises NotFound."""

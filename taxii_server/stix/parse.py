@@ -62,18 +62,37 @@ def read_envelope(body: bytes) -> list[Item]:
     Raises BadContent for a body that is not UTF-8, not I-JSON, nested deeper than MAX_DEPTH, or whose root is
     not an object with a list `objects` of 1 to MAX_MEMBERS members.
     """
-    if body.startswith(b"\xef\xbb\xbf"):
-        raise BadContent("the body begins with a byte order mark; send JSON in UTF-8 without one (RFC 8259, 8.1)")
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadContent(f"the body is not UTF-8 (byte {error.start})") from error
+    text = _decoded(body)
     try:
         return _Root(text).items()
     except json.JSONDecodeError as error:
         raise BadContent(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except RecursionError as error:
         raise BadContent(_TOO_DEEP) from error
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is, in I-JSON (RFC 7493). Raises BadContent for anything else."""
+    text = _decoded(body)
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise BadContent(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+    except RecursionError as error:
+        raise BadContent("the body is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise BadContent("the root of the body is not an object")
+    _refuse_lone_surrogates(value)
+    return value
+
+
+def _decoded(body: bytes) -> str:
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise BadContent("the body begins with a byte order mark; send JSON in UTF-8 without one (RFC 8259, 8.1)")
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadContent(f"the body is not UTF-8 (byte {error.start})") from error
 
 
 _TOO_DEEP = f"the body is nested too deeply: at most {MAX_DEPTH} levels inside one object"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from taxii_server.stix.kinds import is_id, is_observable
+from taxii_server.stix.selectors import Path
 
 #: Who made it and how it is marked are decided elsewhere; external references point outside STIX.
 _NOT_FOLLOWED = frozenset({"object_marking_refs", "granular_markings", "external_references"})
 
 #: Their text talks about every object they list, so none of the list can be taken out.
-_ALL_HARD_TYPES = frozenset({"note", "opinion"})
+ALL_HARD_TYPES = frozenset({"note", "opinion"})
 
 
 def read_references(value: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -26,11 +27,52 @@ def read_references(value: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[st
     hard: set[str] = set()
     soft: set[str] = set()
     _collect(value, hard, soft)
-    if value.get("type") in _ALL_HARD_TYPES or is_observable(value):
+    if value.get("type") in ALL_HARD_TYPES or is_observable(value):
         hard |= soft
     hard.discard(value.get("id", ""))
     soft.discard(value.get("id", ""))
     return tuple(sorted(hard)), tuple(sorted(soft - hard))
+
+
+def mentions(value: Mapping[str, Any], ids: frozenset[str]) -> bool:
+    """True when the object refers to one of these ids, hard or soft, as `read_references` finds them; itself counts."""
+    return bool(ids) and _mentions(value, ids, within=False)
+
+
+def reference_lists(value: Mapping[str, Any]) -> Iterator[tuple[Path, list[Any]]]:
+    """Every list of references (`*_refs`, creators aside) at any depth, and where it stands."""
+    return _lists(value, (), listed=False)
+
+
+def is_one_of(text: object, ids: frozenset[str]) -> bool:
+    """True when the text refers to one of these ids, in whatever case it is written."""
+    return isinstance(text, str) and text.strip().lower() in ids
+
+
+def _mentions(place: Any, ids: frozenset[str], *, within: bool) -> bool:
+    if isinstance(place, dict):
+        return any(
+            _mentions(member, ids, within=within or _is_reference(name))
+            for name, member in place.items()
+            if isinstance(member, str) or name not in _NOT_FOLLOWED
+        )
+    if isinstance(place, list):
+        return any(_mentions(member, ids, within=within) for member in place)
+    return within and is_one_of(place, ids)
+
+
+def _lists(place: Any, path: Path, *, listed: bool) -> Iterator[tuple[Path, list[Any]]]:
+    """`listed`: the place stands under a name of lists of references."""
+    if isinstance(place, dict):
+        for name, member in place.items():
+            if isinstance(member, (dict, list)) and name not in _NOT_FOLLOWED:
+                yield from _lists(member, (*path, name), listed=name.endswith("_refs") and _is_reference(name))
+    elif isinstance(place, list):
+        if listed:
+            yield path, place
+        for index, member in enumerate(place):
+            if isinstance(member, (dict, list)):
+                yield from _lists(member, (*path, index), listed=listed)
 
 
 def _collect(value: Mapping[str, Any], single: set[str], listed: set[str], *, within: bool = False) -> None:

@@ -43,6 +43,22 @@ def check_schema(value: dict[str, Any], spec_version: str) -> None:
         raise InvalidObject(*_explain(error))
 
 
+def required_properties(of_type: str, spec_version: str) -> frozenset[str]:
+    """The names without which no object of this type is valid; those of every object for a custom type."""
+    return _required(of_type if of_type in _object_types(spec_version) else "core", spec_version)
+
+
+@cache
+def _required(name: str, spec_version: str) -> frozenset[str]:
+    schema = _schemas()[spec_version, name]
+    found = set(schema.get("required", ()))
+    for part in schema.get("allOf", ()):
+        found.update(part.get("required", ()))
+        if part.get("$ref", "").endswith("/core.json"):
+            found |= _required("core", spec_version)
+    return frozenset(found)
+
+
 @cache
 def _schemas() -> Mapping[tuple[str, str], dict[str, Any]]:
     """(spec version, schema name) -> schema."""

@@ -7,28 +7,43 @@ from collections.abc import Mapping
 from typing import Any
 
 _INDEX = re.compile(r"\[(0|[1-9][0-9]{0,8})\]")
-_MISSING = object()
+
+#: Steps from an object to a part of it: names of members, and numbers of list items.
+Path = tuple[str | int, ...]
 
 
 def resolves(selector: str, value: Mapping[str, Any]) -> bool:
-    """True when the selector names something that exists in this object.
+    """True when the selector names something that exists in this object; see `path_of`."""
+    return path_of(selector, value) is not None
+
+
+def path_of(selector: str, value: Mapping[str, Any]) -> Path | None:
+    """The steps to the part of this object that the selector names, None when there is none.
 
     Steps are separated by dots: a property or dictionary key, or `[n]` for the n-th item of a list, counted from
     zero, as in `external_references.[0].source_name`. `[n]` stands for a list item only, a name for a member only.
     """
     place: Any = value
-    for step in selector.split("."):
-        place = _step(place, step)
-        if place is _MISSING:
-            return False
-    return True
+    path: list[str | int] = []
+    for text in selector.split("."):
+        step = _step(place, text)
+        if step is None:
+            return None
+        path.append(step)
+        place = place[step]
+    return tuple(path)
 
 
-def _step(place: Any, step: str) -> Any:
+def selector_of(path: Path) -> str:
+    """The selector that names this part."""
+    return ".".join(f"[{step}]" if isinstance(step, int) else step for step in path)
+
+
+def _step(place: Any, text: str) -> str | int | None:
     if isinstance(place, dict):
-        return place.get(step, _MISSING)
+        return text if text in place else None
     if isinstance(place, list):
-        match = _INDEX.fullmatch(step)
+        match = _INDEX.fullmatch(text)
         if match is not None and int(match[1]) < len(place):
-            return place[int(match[1])]
-    return _MISSING
+            return int(match[1])
+    return None

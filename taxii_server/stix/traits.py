@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from taxii_server.model import Traits
+from taxii_server.model import Removal, Traits
+from taxii_server.stix.derive import can_derive
 from taxii_server.stix.kinds import MARKING_DEFINITION, plain_word
 from taxii_server.stix.markings import is_plain_tlp
+from taxii_server.stix.whole import fixed_properties
 from taxii_server.tlp import TLP_IDS
+
+#: Each marking is tried by making a copy, which takes 10 us for each selector of the object.
+MAX_TRIED_MARKINGS = 16
+MAX_TRIED_SELECTORS = 2000
 
 
 def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, spec_version: str) -> Traits:
@@ -16,10 +22,11 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
 
     `labels` are lower-cased, those in an odd spelling stand there as plain words, too; `granular` holds the marking
     ids of the granular markings, languages do not count. Extension ids with capitals stand there in lower case, too.
-    `extension_values` holds the texts that stand directly inside an extension.
+    `extension_values` holds the texts that stand directly inside an extension. What cannot be taken out of the object
+    is told by trying, for each granular marking, and by the schemas, for its properties.
     """
     extensions = {name: member for name, member in _dict(value.get("extensions")).items() if isinstance(member, dict)}
-    granular = [marking.get("marking_ref") for marking in _list(value.get("granular_markings")) if _dict(marking)]
+    granular = _texts(marking.get("marking_ref") for marking in _list(value.get("granular_markings")) if _dict(marking))
     return Traits(
         collection=collection,
         submitter=submitter,
@@ -28,7 +35,7 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
         spec_version=spec_version,
         revoked=value.get("revoked") is True,
         markings=_texts(_list(value.get("object_marking_refs"))),
-        granular=_texts(granular),
+        granular=granular,
         creator=_text(value.get("created_by_ref")),
         labels=_words(_list(value.get("labels"))),
         confidence=_confidence(value.get("confidence")),
@@ -45,7 +52,27 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
         identity_class=_word(value.get("identity_class")),
         properties=tuple(sorted(value)),
         defines=_defined(value),
+        firm_granular=_firm(value, granular, spec_version),
+        fixed_properties=tuple(sorted(fixed_properties(value, spec_version))),
     )
+
+
+def _firm(value: Mapping[str, Any], granular: tuple[str, ...], spec_version: str) -> tuple[str, ...]:
+    """The granular markings whose parts cannot be taken out; all of them when the others cannot go together.
+
+    All as well when there are too many to try each one: nobody should pay for a hostile object.
+    """
+    if not granular:
+        return ()
+    selectors = sum(len(marking["selectors"]) for marking in value["granular_markings"])
+    if len(granular) > MAX_TRIED_MARKINGS or selectors > MAX_TRIED_SELECTORS:
+        return granular
+    firm = tuple(marking for marking in granular if not _can_lose(value, {marking}, spec_version))
+    return firm if _can_lose(value, set(granular) - set(firm), spec_version) else granular
+
+
+def _can_lose(value: Mapping[str, Any], markings: set[str], spec_version: str) -> bool:
+    return can_derive(value, Removal(markings=frozenset(markings)), spec_version)
 
 
 def _defined(value: Mapping[str, Any]) -> str | None:

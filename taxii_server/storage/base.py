@@ -4,9 +4,14 @@ Positions
     A record's position is its `date_added`: microseconds since 1970 (UTC), unique in the store and
     strictly increasing **in commit order**. Once a reader has seen position p, no record will ever
     appear at or below p. That is why a position is taken inside the write transaction, under the
-    one clock of the store, and never before it. Steps are uneven, so that a gap in what a reader
-    sees says nothing about what it may not see. A clock that steps back does not matter:
-    the next position is max(now, last) plus a step.
+    one clock of the store, and never before it. Positions are multiples of POSITION_UNIT in uneven steps, so
+    that a gap in what a reader sees says nothing about what it may not see. A clock that steps back does not
+    matter: the next position is max(now, last) plus a step.
+
+Events
+    A record may get further places in the order, for audiences that can read it from some moment on (policy design,
+    C20). An event takes a band of positions for them from the clock, in the transaction that makes it true, and tells
+    about itself in the log. Its entries are (place, record) pairs that never change; the records stay as they are.
 
 The log
     An append-only, gap-free, numbered list of small facts that every worker keeps in memory: labels,
@@ -23,11 +28,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from taxii_server.errors import CatalogMoved
 from taxii_server.model import (
     AppliedCatalog,
     Credential,
     Draft,
+    EventPlan,
     LogEntry,
     Page,
     PageQuery,
@@ -38,16 +46,35 @@ from taxii_server.model import (
 from taxii_server.storage.quarantine import Quarantine
 
 
+class Inside(Protocol):
+    """What an event may look at inside the transaction that it belongs to."""
+
+    log_length: int
+    #: epoch of the catalog in force, 0 without one
+    epoch: int
+
+    def records(self, query: PageQuery) -> list[Record]:
+        """The records of a page, as `Store.page` gives them."""
+
+    def referrers(self, ids: Collection[str]) -> list[Record]:
+        """As `Store.referrers`."""
+
+
+#: Gets the transaction after deletions and label changes, says what else to write. May be called again, as a planner.
+EventPlanner = Callable[[Inside], EventPlan | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one write transaction does: deletions, then label changes, then insertions in this order."""
+    """What one write transaction does: deletions, label changes, the event, then insertions in this order."""
 
     inserts: Sequence[tuple[Draft, int]] = ()
     relabels: Mapping[int, int] = field(default_factory=dict)
     deletes: Collection[int] = ()
+    event: EventPlanner | None = None
 
     def is_empty(self) -> bool:
-        return not (self.inserts or self.relabels or self.deletes)
+        return not (self.inserts or self.relabels or self.deletes or self.event)
 
 
 #: Gets the present records of the ids asked for (without content, by id, ascending position; ids without a
@@ -120,6 +147,51 @@ class Store(ABC):
         """All records of these ids in the whole store, without content, ascending position. One storage command."""
 
     @abstractmethod
+    def records_at(
+        self, positions: Collection[int], *, content: bool = True, limit_bytes: int = 0
+    ) -> tuple[list[Record], bool]:
+        """The records at these positions that are there, in the order asked, and whether `limit_bytes` cut them short
+        (as in PageQuery). One storage command."""
+
+    @abstractmethod
+    def referrers(self, ids: Collection[str]) -> list[Record]:
+        """The records, without content, that refer to one of these ids, ascending position. Reads no others."""
+
+    @abstractmethod
+    def band(self, event: int, classes: Collection[int], after: int, limit: int) -> list[tuple[int, int]]:
+        """The first `limit` entries after this place of the event with this log number, of these classes.
+
+        Pairs of place and record position, ascending place. One storage command.
+        """
+
+    @abstractmethod
+    def places(self, event: int, classes: Collection[int], positions: Collection[int]) -> dict[int, int]:
+        """Where the records at these positions stand in the event, as far as they have an entry of these classes.
+
+        Record position -> place. One storage command.
+        """
+
+    @abstractmethod
+    def present(self) -> int:
+        """The present (µs) as this store sees it. No command."""
+
+    @abstractmethod
+    def clock(self) -> int:
+        """The last position that was taken: nothing will ever appear at or below it. One cheap command."""
+
+    @abstractmethod
+    def tick(self) -> int:
+        """Advance the clock to the present and return it, so that a reader may rely on it."""
+
+    @abstractmethod
+    def save_aliases(self, originals: Mapping[str, str]) -> None:
+        """Remember of which object each of these ids of derived copies is one. Idempotent."""
+
+    @abstractmethod
+    def aliases(self, ids: Collection[str]) -> dict[str, str]:
+        """Those of the ids that are copies of an object: copy id -> object id."""
+
+    @abstractmethod
     def count_by_label(self) -> dict[int, int]:
         """How many records carry each label. For operators; never part of an answer to a partner."""
 
@@ -155,12 +227,34 @@ class Store(ABC):
     # ---- the catalog in force
 
     @abstractmethod
-    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
-        """Make these texts the configuration in force. Does nothing when the newest one has the same digest."""
+    def apply_catalog(
+        self,
+        files: Mapping[str, str],
+        digest: str,
+        applied_by: str,
+        expected_epoch: int | None = None,
+        *,
+        moment: int = 0,
+        event: EventPlanner | None = None,
+    ) -> AppliedCatalog:
+        """Make these texts the configuration in force, judged for this moment, and write the event with it.
+
+        The moment never goes back. Does nothing when the newest one has the same digest and moment. Whatever the
+        event planner raises ends the transaction with nothing written.
+
+        With `expected_epoch` only while that one is in force (0: none ever was): raises CatalogMoved otherwise,
+        whatever the digest, so that of two changes that started from the same configuration none is lost.
+        """
 
     @abstractmethod
     def catalog(self) -> AppliedCatalog | None:
         """The configuration in force, or None in a new database."""
+
+
+def require_epoch(newest: AppliedCatalog | None, expected: int | None) -> None:
+    """Raise CatalogMoved unless the newest configuration is the expected one (see Store.apply_catalog)."""
+    if expected is not None and expected != (newest.epoch if newest else 0):
+        raise CatalogMoved("another configuration was put in force meanwhile; try again")
 
 
 def group_by_id(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -171,13 +265,16 @@ def group_by_id(records: Iterable[Record]) -> dict[str, list[Record]]:
     return found
 
 
-def within(records: Iterable[Record], query: PageQuery) -> tuple[tuple[Record, ...], bool]:
-    """The records up to the byte limit of the query, and whether it cut them short. Reads no further than that."""
+def within(records: Iterable[Record], limit_bytes: int, limit: int) -> tuple[tuple[Record, ...], bool]:
+    """The records up to the byte limit (0: none), and whether it cut them short before `limit` of them were there.
+
+    Reads no further than that.
+    """
     kept: list[Record] = []
     size = 0
     for record in records:
         kept.append(record)
         size += len(record.content)
-        if query.limit_bytes and size > query.limit_bytes:
-            return tuple(kept), len(kept) < query.limit
+        if limit_bytes and size > limit_bytes:
+            return tuple(kept), len(kept) < limit
     return tuple(kept), False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from pymongo.monitoring import CommandListener
 
 from taxii_server.errors import StorageError
 from taxii_server.model import (
+    POSITION_UNIT,
     AppliedCatalog,
     Credential,
     LogEntry,
@@ -31,14 +32,16 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
+from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.base import Plan, Planner, Store, group_by_id, within
-from taxii_server.storage.mongo_connection import CLOCK, NOT_PREPARED, Connection, Document
+from taxii_server.storage.bands import band_end
+from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
+from taxii_server.storage.mongo_events import InsideMongo
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
+from taxii_server.storage.mongo_schema import portions
 from taxii_server.times import now_position
 
-_ALL_AT_ONCE = 1_000_000  # rows per batch; the server cuts a reply at 16 MB anyway
-_VALUES_PER_COMMAND = 50_000  # positions or keys in one list: a command may have 16 MB
 T = TypeVar("T")
 
 
@@ -91,7 +94,7 @@ class MongoStore(Store):
 
     def log_after(self, number: int) -> list[LogEntry]:
         with self._connection.call() as database:
-            rows = database["log"].find({"_id": {"$gt": number}}, batch_size=_ALL_AT_ONCE).sort("_id", ASCENDING)
+            rows = database["log"].find({"_id": {"$gt": number}}, batch_size=ALL_AT_ONCE).sort("_id", ASCENDING)
             return [LogEntry(row["_id"], row["kind"], row["payload"]) for row in rows]
 
     def append_log(self, entries: Sequence[tuple[str, str]]) -> list[LogEntry]:
@@ -115,13 +118,48 @@ class MongoStore(Store):
             if plan.is_empty():
                 session.abort_transaction()
                 return ()
-            positions = _positions_after(max(self._now(), clock["position"]), len(plan.inserts))
-            _apply(database, session, plan, positions)
-            if positions:
-                new_position = {"$set": {"position": Int64(positions[-1])}}
-                database["meta"].update_one({"_id": CLOCK}, new_position, session=session)
+            _clear(database, session, plan)
+            inside = InsideMongo(database, session, clock)
+            positions, moved = self._event_and_positions(inside, plan.event, len(plan.inserts))
+            if plan.inserts:
+                _insert(database, session, plan, positions)
+            _move_clock(inside, moved)
             self.before_commit()
             return positions
+
+        return self._connection.transaction(run)
+
+    def _event_and_positions(
+        self, inside: InsideMongo, event: EventPlanner | None, count: int
+    ) -> tuple[tuple[int, ...], Document]:
+        """Write the event, if there is one; the positions of so many insertions behind it, and the clock after them."""
+        planned = event(inside) if event is not None else None
+        last = self._present(inside.clock)
+        if planned is None:
+            positions = _positions_after(last, count)
+            return positions, {"position": Int64(positions[-1])} if positions else {}
+        (base,) = _positions_after(last, 1)
+        last = band_end(base, len(planned.entries))
+        positions = _positions_after(last, count)
+        length = events.write_event(inside, planned, base, positions, _log_key)
+        return positions, {"position": Int64(positions[-1] if positions else last), "log": length}
+
+    def _present(self, clock: Document) -> int:
+        """The clock, moved on to the present: a multiple of POSITION_UNIT."""
+        return int(max(self._now(), clock["position"])) // -POSITION_UNIT * -POSITION_UNIT
+
+    def present(self) -> int:
+        return self._now()
+
+    def clock(self) -> int:
+        return int(self._meta(CLOCK)["position"])
+
+    def tick(self) -> int:
+        def run(database: Database[Document], session: ClientSession, clock: Document) -> int:
+            present = self._present(clock)
+            moved = {"$set": {"position": Int64(present)}}
+            database["meta"].update_one({"_id": CLOCK}, moved, session=session)
+            return present
 
         return self._connection.transaction(run)
 
@@ -138,7 +176,7 @@ class MongoStore(Store):
                 marker = next(rows, None)
                 if marker is None or not schema.is_marker(marker):
                     raise StorageError(NOT_PREPARED)
-                records, cut = within(map(schema.record_of, rows), query)
+                records, cut = within(map(schema.record_of, rows), query.limit_bytes, query.limit)
                 return Page(records, marker["n"], cut)
 
         return self._connection.snapshot(read)
@@ -147,11 +185,41 @@ class MongoStore(Store):
         wanted = list(ids)
         return group_by_id(self._connection.snapshot(lambda database, session: _records_of(database, session, wanted)))
 
+    def records_at(
+        self, positions: Collection[int], *, content: bool = True, limit_bytes: int = 0
+    ) -> tuple[list[Record], bool]:
+        wanted = list(positions)
+        return self._connection.snapshot(
+            lambda database, session: events.records_at(database, session, wanted, content, limit_bytes)
+        )
+
+    def referrers(self, ids: Collection[str]) -> list[Record]:
+        wanted = list(ids)
+        return self._connection.snapshot(lambda database, session: events.referrers(database, session, wanted))
+
+    def band(self, event: int, classes: Collection[int], after: int, limit: int) -> list[tuple[int, int]]:
+        with self._connection.call() as database:
+            return events.band(database, event, classes, after, limit)
+
+    def places(self, event: int, classes: Collection[int], positions: Collection[int]) -> dict[int, int]:
+        if not positions:
+            return {}
+        with self._connection.call() as database:
+            return events.places(database, event, classes, positions)
+
+    def save_aliases(self, originals: Mapping[str, str]) -> None:
+        with self._connection.call() as database:
+            events.save_aliases(database, originals)
+
+    def aliases(self, ids: Collection[str]) -> dict[str, str]:
+        with self._connection.call() as database:
+            return events.aliases(database, ids)
+
     def count_by_label(self) -> dict[int, int]:
         count: list[Document] = [{"$match": {"L": {"$gt": 0}}}, {"$group": {"_id": "$L", "count": {"$sum": 1}}}]
 
         def read(database: Database[Document], session: ClientSession) -> dict[int, int]:
-            rows = database["records"].aggregate(count, session=session, hint=schema.BY_LABEL, batchSize=_ALL_AT_ONCE)
+            rows = database["records"].aggregate(count, session=session, hint=schema.BY_LABEL, batchSize=ALL_AT_ONCE)
             return {row["_id"]: row["count"] for row in rows}
 
         return self._connection.snapshot(read, patient=True)
@@ -206,20 +274,34 @@ class MongoStore(Store):
 
     def credentials(self) -> list[Credential]:
         with self._connection.call() as database:
-            rows = list(database["credentials"].find(batch_size=_ALL_AT_ONCE))
+            rows = list(database["credentials"].find(batch_size=ALL_AT_ONCE))
         found = [Credential(id=row.pop("_id"), **row) for row in rows]
         return sorted(found, key=lambda one: (one.partner, one.id))
 
     # ---- the catalog in force
 
-    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
+    def apply_catalog(
+        self,
+        files: Mapping[str, str],
+        digest: str,
+        applied_by: str,
+        expected_epoch: int | None = None,
+        *,
+        moment: int = 0,
+        event: EventPlanner | None = None,
+    ) -> AppliedCatalog:
         def run(database: Database[Document], session: ClientSession, clock: Document) -> AppliedCatalog:
             newest = _newest_catalog(database, session)
-            if newest is not None and newest.digest == digest:
+            require_epoch(newest, expected_epoch)
+            judged = moment if newest is None else max(moment, newest.moment)
+            if newest is not None and (newest.digest, newest.moment) == (digest, judged):
                 session.abort_transaction()
                 return newest
+            inside = InsideMongo(database, session, clock)
+            _, moved = self._event_and_positions(inside, event, 0)
+            _move_clock(inside, moved)
             epoch = clock["catalog_epoch"] + 1
-            applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files))
+            applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), judged)
             database["catalog"].insert_one(
                 {
                     "_id": epoch,
@@ -228,6 +310,7 @@ class MongoStore(Store):
                     "applied_by": applied_by,
                     # Pairs: a file name may have dots, which are awkward in names of BSON fields.
                     "files": [[name, text] for name, text in files.items()],
+                    "moment": Int64(judged),
                 },
                 session=session,
             )
@@ -242,10 +325,10 @@ class MongoStore(Store):
 
 
 def _positions_after(last: int, count: int) -> tuple[int, ...]:
-    """Increasing positions after `last` in steps of 1, 2 or 3 µs that nobody can foresee."""
+    """Increasing positions after `last` in steps of 1, 2 or 3 units that nobody can foresee."""
     positions: list[int] = []
     for byte in secrets.token_bytes(count):
-        last += 1 + byte % 3
+        last += POSITION_UNIT * (1 + byte % 3)
         positions.append(last)
     return tuple(positions)
 
@@ -256,14 +339,15 @@ def _records_of(database: Database[Document], session: ClientSession, ids: list[
         return []
     condition = {"i": {"$in": ids}, "_id": {"$gte": Int64(0)}}
     rows = database["records"].find(
-        condition, schema.WITHOUT_CONTENT, session=session, hint=schema.BY_ID, batch_size=_ALL_AT_ONCE
+        condition, schema.WITHOUT_CONTENT, session=session, hint=schema.BY_ID, batch_size=ALL_AT_ONCE
     )
     return [schema.record_of(row) for row in rows.sort([("i", ASCENDING), ("_id", ASCENDING)])]
 
 
-def _apply(database: Database[Document], session: ClientSession, plan: Plan, positions: Sequence[int]) -> None:
+def _clear(database: Database[Document], session: ClientSession, plan: Plan) -> None:
+    """Deletions and label changes of the plan."""
     records = database["records"]
-    for some in _portions(list(plan.deletes)):
+    for some in portions(list(plan.deletes)):
         records.delete_many({"_id": {"$in": some}}, session=session)
     by_label: dict[int, list[int]] = {}
     for position, label in plan.relabels.items():
@@ -271,18 +355,25 @@ def _apply(database: Database[Document], session: ClientSession, plan: Plan, pos
     changes = [
         UpdateMany({"_id": {"$in": some}}, {"$set": {"L": label}})
         for label, moved in by_label.items()
-        for some in _portions(moved)
+        for some in portions(moved)
     ]
     if changes:
         records.bulk_write(changes, session=session)
-    if plan.inserts:
-        records.insert_many(
-            [
-                schema.document_of(draft, label, position)
-                for (draft, label), position in zip(plan.inserts, positions, strict=True)
-            ],
-            session=session,
-        )
+
+
+def _insert(database: Database[Document], session: ClientSession, plan: Plan, positions: Sequence[int]) -> None:
+    database["records"].insert_many(
+        [
+            schema.document_of(draft, label, position)
+            for (draft, label), position in zip(plan.inserts, positions, strict=True)
+        ],
+        session=session,
+    )
+
+
+def _move_clock(inside: InsideMongo, moved: Document) -> None:
+    if moved:
+        inside.database["meta"].update_one({"_id": CLOCK}, {"$set": moved}, session=inside.session)
 
 
 def _log_key(kind: str, payload: str) -> bytes:
@@ -294,9 +385,9 @@ def _log_numbers(
 ) -> dict[bytes, int]:
     """The numbers of those keys that the log has."""
     numbers: dict[bytes, int] = {}
-    for some in _portions(list(keys)):
+    for some in portions(list(keys)):
         rows = database["log"].find(
-            {"key": {"$in": some}}, {"key": 1}, session=session, hint="key", batch_size=_ALL_AT_ONCE
+            {"key": {"$in": some}}, {"key": 1}, session=session, hint="key", batch_size=ALL_AT_ONCE
         )
         numbers.update((row["key"], row["_id"]) for row in rows)
     return numbers
@@ -337,9 +428,5 @@ def _newest_catalog(database: Database[Document], session: ClientSession | None)
         int(found["applied"]),
         found["applied_by"],
         dict(found["files"]),
+        int(found.get("moment", 0)),
     )
-
-
-def _portions(values: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(values), _VALUES_PER_COMMAND):
-        yield values[start : start + _VALUES_PER_COMMAND]

@@ -44,6 +44,7 @@ Document = dict[str, Any]
 T = TypeVar("T")
 
 DEFAULT_DATABASE = "taxii_server"
+ALL_AT_ONCE = 1_000_000  # rows per batch; the server cuts a reply at 16 MB anyway
 CLOCK = "clock"
 NOT_PREPARED = "the database is not prepared: run prepare() first"
 NEEDS_REPLICA_SET = (

@@ -11,9 +11,9 @@ Why the marker
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from bson import Int64
 from pymongo import ASCENDING, IndexModel
@@ -22,14 +22,12 @@ from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailure
 
 from taxii_server.errors import SchemaTooNew, StorageUnavailable
-from taxii_server.model import Draft, PageQuery, Record
+from taxii_server.model import POSITION_MAX, POSITION_UNIT, Draft, PageQuery, Record
 from taxii_server.storage import mongo_quarantine
 from taxii_server.storage.mongo_connection import CLOCK, NEEDS_REPLICA_SET, Document
 from taxii_server.times import format_position, instant_key
 
-SCHEMA_VERSION = 1
-#: From this version to the next one. Each may be started by two processes at once and again after a crash.
-MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {}
+SCHEMA_VERSION = 2
 
 #: With a longer list MongoDB gives up merging one range per value and sorts everything it finds
 #: (internalQueryMaxScansToExplode is 200, and the marker takes one).
@@ -44,9 +42,27 @@ BY_POSITION = "_id_"
 
 WITHOUT_CONTENT = {"j": 0}
 
+_VALUES_PER_COMMAND = 50_000  # positions or keys in one list: a command may have 16 MB
+T = TypeVar("T")
+
+
+def portions(values: list[T]) -> Iterator[list[T]]:
+    """The values in lists that fit into a command."""
+    for start in range(0, len(values), _VALUES_PER_COMMAND):
+        yield values[start : start + _VALUES_PER_COMMAND]
+
+
 _MARKER_ID = Int64(-1)
 _BEFORE_RECORDS = {"$lt": Int64(0)}  # a range: with an equality MongoDB would not merge but sort
 _ANY = "*"
+
+#: Who refers to an id: what was hidden because of it becomes readable with it.
+BY_HARD_REF = "hard_refs"
+BY_SOFT_REF = "soft_refs"
+#: Records that refer to so many ids that an index entry for each would fill a transaction: they are all looked at.
+BY_MANY_REFS = "many_refs"
+_INDEXED_REFS = 100
+BY_PLACE = "event_first"
 
 _RECORD_INDEXES = {
     BY_LABEL: ("L", "_id"),
@@ -56,7 +72,15 @@ _RECORD_INDEXES = {
     BY_ID: ("i", "_id", "L"),
 }
 _INDEXES: Mapping[str, list[IndexModel]] = {
-    "records": [IndexModel([(key, ASCENDING) for key in keys], name=name) for name, keys in _RECORD_INDEXES.items()],
+    "records": [
+        *(IndexModel([(key, ASCENDING) for key in keys], name=name) for name, keys in _RECORD_INDEXES.items()),
+        IndexModel([("h", ASCENDING)], name=BY_HARD_REF, sparse=True),
+        IndexModel([("s", ASCENDING)], name=BY_SOFT_REF, sparse=True),
+        IndexModel([("m", ASCENDING)], name=BY_MANY_REFS, sparse=True),
+    ],
+    # One document for each chunk of the entries of an event.
+    "bands": [IndexModel([("e", ASCENDING), ("f", ASCENDING)], name=BY_PLACE)],
+    "aliases": [],
     "log": [IndexModel([("key", ASCENDING)], name="key", unique=True)],
     "statuses": [IndexModel([("expires", ASCENDING)], name="expires")],
     "credentials": [],
@@ -85,10 +109,13 @@ def document_of(draft: Draft, label: int, position: int) -> Document:
         "d": draft.digest,
         "j": draft.content,
     }
+    many = len(draft.hard_refs) + len(draft.soft_refs) > _INDEXED_REFS
+    if many:
+        document["m"] = True
     if draft.hard_refs:
-        document["h"] = list(draft.hard_refs)
+        document["H" if many else "h"] = list(draft.hard_refs)
     if draft.soft_refs:
-        document["s"] = list(draft.soft_refs)
+        document["S" if many else "s"] = list(draft.soft_refs)
     return document
 
 
@@ -106,8 +133,8 @@ def record_of(row: Mapping[str, Any]) -> Record:
         row["k"],
         row["L"],
         row["d"],
-        tuple(get("h", ())),
-        tuple(get("s", ())),
+        tuple(get("h") or get("H", ())),
+        tuple(get("s") or get("S", ())),
         get("j", b""),
     )
 
@@ -122,7 +149,10 @@ def page_filter(query: PageQuery) -> tuple[Document, str]:
     Never leave the hint out: MongoDB remembers a plan per shape of a query, not per list of labels,
     and the wrong one of these indexes costs up to a hundred times more.
     """
-    records: Document = {"_id": {"$gt": Int64(query.after)}, "L": {"$in": list(query.labels)}}
+    places = {"$gt": Int64(query.after)}
+    if query.before < POSITION_MAX:
+        places["$lt"] = Int64(query.before)
+    records: Document = {"_id": places, "L": {"$in": list(query.labels)}}
     marker: Document = {"_id": _BEFORE_RECORDS, "L": 0}
     if query.ids is not None:
         records["i"] = {"$in": list(query.ids)}
@@ -191,6 +221,24 @@ def _create(database: Database[Document]) -> None:
     epochs = {"catalog_epoch": 0, "credentials_epoch": 0}
     _insert_once(database, "meta", CLOCK, {"turn": Int64(0), "position": Int64(0), "log": 0, **epochs})
     _insert_once(database, "meta", "secret", {"value": secrets.token_bytes(32)})
+
+
+def _add_events(database: Database[Document]) -> None:
+    """Long lists of references leave the indexes.
+
+    Positions are multiples of POSITION_UNIT from here on; older ones keep the place that they have.
+    """
+    long = {"$gt": [{"$add": [{"$size": {"$ifNull": [f"${name}", []]}} for name in ("h", "s")]}, _INDEXED_REFS]}
+    database["records"].update_many(
+        {"$expr": long},
+        [{"$set": {"m": True, "H": "$h", "S": "$s"}}, {"$unset": ["h", "s"]}],
+    )
+    next_unit = {"$multiply": [{"$ceil": {"$divide": ["$position", POSITION_UNIT]}}, POSITION_UNIT]}
+    database["meta"].update_one({"_id": CLOCK}, [{"$set": {"position": {"$toLong": next_unit}}}])
+
+
+#: From this version to the next one. Each may be started by two processes at once and again after a crash.
+MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {1: _add_events}
 
 
 def _create_collection(database: Database[Document], name: str) -> None:

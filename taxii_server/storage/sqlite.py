@@ -18,6 +18,7 @@ from typing import Any
 
 from taxii_server.errors import StorageError
 from taxii_server.model import (
+    POSITION_UNIT,
     AppliedCatalog,
     Credential,
     Draft,
@@ -28,20 +29,21 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
-from taxii_server.storage.base import Planner, Store, group_by_id, within
-from taxii_server.storage.sqlite_connection import Database
+from taxii_server.storage import sqlite_events as events
+from taxii_server.storage.bands import band_end, first_entries, places_of
+from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.sqlite_connection import Connection, Database
+from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
-from taxii_server.storage.sqlite_query import INSERT, LOOKUP, page_statement
+from taxii_server.storage.sqlite_query import INSERT, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.times import format_position, instant_key, now_position
 
 #: Strict tables and json_each.
 _OLDEST_SQLITE = (3, 38, 0)
 
-_LOG_LENGTH = "SELECT coalesce(max(number), 0) FROM log"
-
 #: How far positions may lie apart, in µs. Drawn from the system: nobody can tell a gap from a step.
-_STEPS = (1, 2, 3)
+_STEPS = (POSITION_UNIT, 2 * POSITION_UNIT, 3 * POSITION_UNIT)
 _random = random.SystemRandom()
 
 
@@ -81,7 +83,7 @@ class SQLiteStore(Store):
 
     def state(self) -> StoreState:
         (row,) = self._read(
-            f"SELECT (SELECT coalesce(max(epoch), 0) FROM catalogs), credentials_epoch, ({_LOG_LENGTH}) FROM facts"  # noqa: S608
+            f"SELECT (SELECT coalesce(max(epoch), 0) FROM catalogs), credentials_epoch, ({LOG_LENGTH}) FROM facts"  # noqa: S608
         )
         return StoreState(*row)
 
@@ -104,7 +106,7 @@ class SQLiteStore(Store):
         if len(numbers) < len(by_hash):
             with self._database.writing() as db:
                 numbers = _log_numbers(db, by_hash)
-                (length,) = db.execute(_LOG_LENGTH).fetchone()
+                (length,) = db.execute(LOG_LENGTH).fetchone()
                 missing = [hash_ for hash_ in by_hash if hash_ not in numbers]
                 new = {hash_: number for number, hash_ in enumerate(missing, start=length + 1)}
                 rows = ((number, *by_hash[hash_], hash_) for hash_, number in new.items())
@@ -115,35 +117,69 @@ class SQLiteStore(Store):
     # ---- records
 
     def write(self, ids: Collection[str], planner: Planner) -> tuple[int, ...]:
-        with self._database.writing() as db:
-            (log_length,) = db.execute(_LOG_LENGTH).fetchone()
-            plan = planner(group_by_id(_records_of(db, ids)), log_length)
+        with self._database.writing_connection() as connection:
+            db = connection.db
+            (log_length,) = db.execute(LOG_LENGTH).fetchone()
+            plan = planner(group_by_id(events.records_of(db, ids)), log_length)
             if plan.is_empty():
                 return ()
+            events.forget_references(db, plan.deletes)
             db.executemany("DELETE FROM records WHERE position = ?", ((position,) for position in plan.deletes))
             db.executemany(
                 "UPDATE records SET label = ? WHERE position = ?",
                 ((label, position) for position, label in plan.relabels.items()),
             )
-            positions = self._take_positions(db, len(plan.inserts))
+            positions = self._write_event_and_positions(connection, plan.event, len(plan.inserts))
             rows = (
                 _row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True)
             )
             db.executemany(INSERT, rows)
+            events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
             self.before_commit()
+        return positions
+
+    def _write_event_and_positions(
+        self, connection: Connection, event: EventPlanner | None, count: int
+    ) -> tuple[int, ...]:
+        """Write the event, if there is one, and take the positions of so many insertions behind it."""
+        db = connection.db
+        planned = event(InsideSQLite(db, connection.want)) if event is not None else None
+        if planned is None:
+            return self._take_positions(db, count)
+        (base,) = self._take_positions(db, 1)
+        db.execute("UPDATE facts SET last_position = ?", (band_end(base, len(planned.entries)),))
+        positions = self._take_positions(db, count)
+        events.write_event(db, planned, base, positions, _log_hash)
         return positions
 
     def _take_positions(self, db: sqlite3.Connection, count: int) -> tuple[int, ...]:
         if not count:
             return ()
-        (last,) = db.execute("SELECT last_position FROM facts").fetchone()
-        position = max(self._now(), last)
+        position = self._advance(db)
         positions = []
         for step in _random.choices(_STEPS, k=count):
             position += step
             positions.append(position)
         db.execute("UPDATE facts SET last_position = ?", (position,))
         return tuple(positions)
+
+    def _advance(self, db: sqlite3.Connection) -> int:
+        """The clock, moved on to the present: a multiple of POSITION_UNIT."""
+        (last,) = db.execute("SELECT last_position FROM facts").fetchone()
+        return int(max(last, self._now()) // -POSITION_UNIT * -POSITION_UNIT)
+
+    def present(self) -> int:
+        return self._now()
+
+    def clock(self) -> int:
+        ((last,),) = self._read("SELECT last_position FROM facts")
+        return int(last)
+
+    def tick(self) -> int:
+        with self._database.writing() as db:
+            position = self._advance(db)
+            db.execute("UPDATE facts SET last_position = ?", (position,))
+        return position
 
     def page(self, query: PageQuery) -> Page:
         statement = page_statement(query)
@@ -153,16 +189,51 @@ class SQLiteStore(Store):
             # One point in time: the log that is counted holds every label that these records could have.
             with self._database.reading(connection) as db:
                 rows = iter(()) if statement is None else db.execute(statement.sql, statement.values)
-                records, cut = within(map(_record, rows), query)
+                records, cut = within(map(record, rows), query.limit_bytes, query.limit)
                 if any(earlier.position > later.position for earlier, later in pairwise(records)):
                     # The statement gives them in order, though SQL promises nothing: then none may be left out.
-                    records, cut = tuple(sorted((*records, *map(_record, rows)), key=_position)), False
-                (horizon,) = db.execute(_LOG_LENGTH).fetchone()
+                    records, cut = tuple(sorted((*records, *map(record, rows)), key=position_of)), False
+                (horizon,) = db.execute(LOG_LENGTH).fetchone()
         return Page(records, horizon, cut)
 
     def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
         with self._database.connection() as connection:
-            return group_by_id(_records_of(connection.db, ids))
+            return group_by_id(events.records_of(connection.db, ids))
+
+    def records_at(
+        self, positions: Collection[int], *, content: bool = True, limit_bytes: int = 0
+    ) -> tuple[list[Record], bool]:
+        with self._database.connection() as connection:
+            rows = events.rows_at(connection.db, positions, content)
+            records, cut = within(map(record, rows), limit_bytes, len(positions))
+            rows.close()
+        return list(records), cut
+
+    def referrers(self, ids: Collection[str]) -> list[Record]:
+        with self._database.connection() as connection:
+            return events.referrers(connection.db, ids)
+
+    def band(self, event: int, classes: Collection[int], after: int, limit: int) -> list[tuple[int, int]]:
+        with self._database.connection() as connection:
+            rows = connection.db.execute(events.CHUNKS, (event, after, json.dumps(list(classes))))
+            found = first_entries(events.chunks(rows), after, limit)
+            rows.close()
+        return found
+
+    def places(self, event: int, classes: Collection[int], positions: Collection[int]) -> dict[int, int]:
+        if not positions:
+            return {}
+        with self._database.connection() as connection:
+            values = (event, min(positions), max(positions), json.dumps(list(classes)))
+            return places_of(events.chunks(connection.db.execute(events.CHUNKS_OF, values)), positions)
+
+    def save_aliases(self, originals: Mapping[str, str]) -> None:
+        with self._database.writing() as db:
+            events.save_aliases(db, originals)
+
+    def aliases(self, ids: Collection[str]) -> dict[str, str]:
+        with self._database.connection() as connection:
+            return events.aliases(connection.db, ids)
 
     def count_by_label(self) -> dict[int, int]:
         return dict(self._read("SELECT label, count(*) FROM records INDEXED BY records_by_label GROUP BY label"))
@@ -221,16 +292,30 @@ class SQLiteStore(Store):
 
     # ---- the catalog in force
 
-    def apply_catalog(self, files: Mapping[str, str], digest: str, applied_by: str) -> AppliedCatalog:
-        with self._database.writing() as db:
+    def apply_catalog(
+        self,
+        files: Mapping[str, str],
+        digest: str,
+        applied_by: str,
+        expected_epoch: int | None = None,
+        *,
+        moment: int = 0,
+        event: EventPlanner | None = None,
+    ) -> AppliedCatalog:
+        with self._database.writing_connection() as connection:
+            db = connection.db
             newest = _newest_catalog(db)
-            if newest is not None and newest.digest == digest:
-                return newest
+            require_epoch(newest, expected_epoch)
+            if newest is not None:
+                moment = max(moment, newest.moment)
+                if (newest.digest, newest.moment) == (digest, moment):
+                    return newest
+            self._write_event_and_positions(connection, event, 0)
             epoch = newest.epoch + 1 if newest else 1
-            applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files))
+            applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), moment)
             db.execute(
-                "INSERT INTO catalogs (epoch, digest, applied, applied_by, files) VALUES (?, ?, ?, ?, ?)",
-                (applied.epoch, digest, applied.applied, applied_by, json.dumps(applied.files)),
+                "INSERT INTO catalogs (epoch, digest, applied, applied_by, files, moment) VALUES (?, ?, ?, ?, ?, ?)",
+                (applied.epoch, digest, applied.applied, applied_by, json.dumps(applied.files), moment),
             )
         return applied
 
@@ -265,28 +350,6 @@ def _row(position: int, draft: Draft, label: int) -> tuple[object, ...]:
     )
 
 
-def _records(rows: Iterable[Sequence[Any]]) -> tuple[Record, ...]:
-    """Rows of `records` as records, ascending position."""
-    return tuple(sorted(map(_record, rows), key=_position))
-
-
-def _record(row: Sequence[Any]) -> Record:
-    return Record(*(*row[:10], _refs(row[10]), _refs(row[11]), row[12]))
-
-
-def _position(record: Record) -> int:
-    return record.position
-
-
-def _refs(text: str) -> tuple[str, ...]:
-    return () if text == "[]" else tuple(json.loads(text))
-
-
-def _records_of(db: sqlite3.Connection, ids: Collection[str]) -> tuple[Record, ...]:
-    """All records of these ids, without content, in one statement however many ids there are."""
-    return _records(db.execute(LOOKUP, (json.dumps(list(ids)),)).fetchall())
-
-
 def _log_hash(kind: str, payload: str) -> str:
     """What stands for a pair in the index: payloads can be large. Kinds hold no NUL, so pairs cannot run together."""
     return hashlib.sha256(f"{kind}\0{payload}".encode()).hexdigest()
@@ -302,6 +365,6 @@ def _credentials_changed(db: sqlite3.Connection) -> None:
 
 
 def _newest_catalog(db: sqlite3.Connection) -> AppliedCatalog | None:
-    sql = "SELECT epoch, digest, applied, applied_by, files FROM catalogs ORDER BY epoch DESC LIMIT 1"
+    sql = "SELECT epoch, digest, applied, applied_by, files, moment FROM catalogs ORDER BY epoch DESC LIMIT 1"
     row = db.execute(sql).fetchone()
-    return None if row is None else AppliedCatalog(*(*row[:4], json.loads(row[4])))
+    return None if row is None else AppliedCatalog(*(*row[:4], json.loads(row[4]), row[5]))

@@ -58,6 +58,10 @@ class Connection:
         self.db.execute("INSERT INTO temp.wanted SELECT value FROM json_each(?)", (json.dumps(labels),))
         self._wanted = labels
 
+    def forget(self) -> None:
+        """Trust the table no more: a transaction that filled it was rolled back."""
+        self._wanted = ()
+
 
 class Database:
     """The connections of one process to one file."""
@@ -141,12 +145,18 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The one write transaction of all processes. Rolled back when the block raises."""
+        with self.writing_connection() as connection:
+            yield connection.db
+
+    @contextmanager
+    def writing_connection(self) -> Iterator[Connection]:
+        """The same, with the connection and its table `wanted`."""
         writer = self._writer
         if not writer.acquire(timeout=self._timeout_s):
             raise StorageUnavailable(f"{self.path}: another write takes more than {self._timeout_s:g} s")
         try:
-            with self.connection() as connection, self._transaction(connection, self._begin_writing) as db:
-                yield db
+            with self.connection() as connection, self._transaction(connection, self._begin_writing):
+                yield connection
         finally:
             writer.release()
 
@@ -162,6 +172,7 @@ class Database:
             # A disk that is full may have ended the transaction already.
             with suppress(sqlite3.Error):
                 connection.db.execute("ROLLBACK")
+            connection.forget()
             raise
 
     def _begin_writing(self, db: sqlite3.Connection) -> None:

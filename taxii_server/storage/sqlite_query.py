@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from taxii_server.model import PageQuery
+from taxii_server.model import POSITION_MAX, PageQuery
 
 #: SQLite merges up to 500 arms. Up to here the merge was never slower than walking a collection.
 ARMS_MAX = 400
@@ -90,13 +90,16 @@ def page_statement(query: PageQuery) -> PageStatement | None:
         "type": _unique(query.types),
         "spec_version": _unique(query.spec_versions),
     }
-    if not labels or query.limit <= 0 or () in filters.values():
+    if not labels or query.limit <= 0 or query.before <= query.after + 1 or () in filters.values():
         return None
     lead = _lead(filters)
     others = {column: values for column, values in filters.items() if values and (not lead or column != lead.column)}
     parameters = Parameters()
     after, limit = parameters.add(query.after), parameters.add(query.limit)
-    conditions = [f"position > {after}", *(parameters.one_of(column, values) for column, values in others.items())]
+    conditions = [f"position > {after}"]
+    if query.before < POSITION_MAX:
+        conditions.append(f"position < {parameters.add(query.before)}")
+    conditions += (parameters.one_of(column, values) for column, values in others.items())
 
     wanted: tuple[int, ...] = ()
     if len(labels) * (len(lead.values) if lead else 1) <= ARMS_MAX:

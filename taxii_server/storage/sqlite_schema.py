@@ -87,6 +87,41 @@ def _create(db: sqlite3.Connection) -> None:
     db.execute("INSERT INTO facts (one, secret) VALUES (1, ?)", (secrets.token_bytes(32),))
 
 
+_VERSION_2 = (
+    # Who refers to an id: what was hidden because of it becomes readable with it.
+    """CREATE TABLE refs (
+        target TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (target, position)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE bands (
+        event INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        class INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        low INTEGER NOT NULL,
+        high INTEGER NOT NULL,
+        entries BLOB NOT NULL,
+        PRIMARY KEY (event, first, class)
+    ) STRICT""",
+    """CREATE TABLE aliases (
+        id TEXT PRIMARY KEY,
+        original TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "ALTER TABLE catalogs ADD COLUMN moment INTEGER NOT NULL DEFAULT 0",
+    """INSERT OR IGNORE INTO refs (target, position)
+        SELECT j.value, r.position FROM records AS r, json_each(r.hard_refs) AS j
+        UNION SELECT j.value, r.position FROM records AS r, json_each(r.soft_refs) AS j""",
+    # Positions are multiples of 16 from here on; older ones keep the place that they have.
+    "UPDATE facts SET last_position = (last_position / 16 + 1) * 16 WHERE last_position % 16",
+)
+
+
+def _add_events(db: sqlite3.Connection) -> None:
+    for statement in _VERSION_2:
+        db.execute(statement)
+
+
 def _add_quarantine(db: sqlite3.Connection) -> None:
     for statement in sqlite_quarantine.SCHEMA:
         db.execute(statement)
@@ -96,7 +131,7 @@ Migration = Callable[[sqlite3.Connection], None]
 
 #: From an empty file to the present schema; the version of a database is how many of them it has been through.
 #: One that has been released is never changed: a new one is appended.
-MIGRATIONS: Sequence[Migration] = (_create, _add_quarantine)
+MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine)
 
 
 def is_present(db: sqlite3.Connection, where: str, migrations: Sequence[Migration]) -> bool:

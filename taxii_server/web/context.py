@@ -13,13 +13,19 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from taxii_server.auth.base import Authenticator
+from taxii_server.auth.directory import Directory
 from taxii_server.catalog import Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
+from taxii_server.model import Credential
 from taxii_server.service.hub import Hub
 from taxii_server.service.visit import Visit
 from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
 from taxii_server.web.media import accepts_taxii, is_taxii_content
 
+#: A page tells by itself that another configuration came into force: these need not ask before.
+PAGED_ENDPOINTS = frozenset(
+    {"objects.get_manifest", "objects.get_objects", "objects.get_object", "objects.get_versions"}
+)
 #: Endpoints that answer without credentials.
 PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
 
@@ -27,6 +33,12 @@ PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
 def hub() -> Hub:
     """The hub of this application."""
     return cast(Hub, current_app.extensions["taxii_server"])
+
+
+def credential() -> Credential | None:
+    """The credential that the actor logged in with; None for an anonymous one, or if it was revoked just now."""
+    directory = cast(Directory, current_app.extensions["taxii_server.directory"])
+    return directory.find(visit().actor.credential)
 
 
 def visit() -> Visit:
@@ -45,6 +57,8 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
         if request.endpoint in PUBLIC_ENDPOINTS:
             return
         require_fresh()
+        if request.endpoint not in PAGED_ENDPOINTS:
+            hub().follow()
         g.visit = hub().visit(authenticator.authenticate(request.headers.get("Authorization")))
         # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
@@ -75,6 +89,18 @@ def require_content_type() -> None:
 
 def open_collection(api_root: str, name: str, *, read: bool = False, write: bool = False) -> tuple[Collection, Rights]:
     """The collection of the URL, after visibility (404), Accept (406) and right (403), in this order."""
+    try:
+        return _open_collection(api_root, name, read=read, write=write)
+    except (NotFound, Forbidden):
+        if request.endpoint not in PAGED_ENDPOINTS:
+            raise
+        # It may be open since a moment that this worker has not heard of.
+        hub().follow()
+        g.visit = hub().visit(visit().actor)
+        return _open_collection(api_root, name, read=read, write=write)
+
+
+def _open_collection(api_root: str, name: str, *, read: bool, write: bool) -> tuple[Collection, Rights]:
     collection, rights = visit().collection(api_root, name)
     require_accept()
     if (read and not rights.read) or (write and not rights.write):

@@ -133,7 +133,7 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(Forbidden)
     def handle_forbidden(_: Forbidden) -> Response:
         _audit_denial(403)
-        return error_response(403, "You may not do this here; can_read and can_write of the collection say more.")
+        return error_response(403, "You may not do this here; GET /taxii2/rights/ says what you may.")
 
     @app.errorhandler(Conflict)
     def handle_conflict(error: Conflict) -> Response:

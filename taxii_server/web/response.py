@@ -10,7 +10,7 @@ import orjson
 from flask import Request, Response
 from werkzeug.http import parse_accept_header
 
-from taxii_server.model import Record
+from taxii_server.service.copies import Served
 from taxii_server.service.reading import Found
 from taxii_server.times import format_position
 from taxii_server.web.media import TAXII
@@ -27,8 +27,8 @@ def resource(body: dict[str, Any] | bytes, status: int = 200) -> Response:
 
 
 def envelope(found: Found) -> Response:
-    """An envelope with the stored texts of the objects, unchanged (TAXII 2.1, 3.7)."""
-    parts = [record.content for record in found.records]
+    """An envelope with the texts of the objects (TAXII 2.1, 3.7)."""
+    parts = [item.content for item in found.items]
     body = b'"objects":[' + b",".join(parts) + b"]" if parts else b""
     if found.next is not None:
         body = b'"more":true,"next":"' + found.next.encode() + b'",' + body
@@ -37,12 +37,12 @@ def envelope(found: Found) -> Response:
 
 def manifest(found: Found) -> Response:
     """A manifest resource, one entry per object version (TAXII 2.1, 5.3.1)."""
-    return _dated(resource(_paged(found, "objects", [_manifest_entry(record) for record in found.records])), found)
+    return _dated(resource(_paged(found, "objects", [_manifest_entry(item) for item in found.items])), found)
 
 
 def versions(found: Found) -> Response:
     """A versions resource: the versions as text, ascending date_added (TAXII 2.1, 5.8.1)."""
-    return _dated(resource(_paged(found, "versions", [record.version for record in found.records])), found)
+    return _dated(resource(_paged(found, "versions", [item.version for item in found.items])), found)
 
 
 def compress(request: Request, response: Response) -> Response:
@@ -69,19 +69,19 @@ def _paged(found: Found, key: str, items: Sequence[object]) -> dict[str, Any]:
     return page
 
 
-def _manifest_entry(record: Record) -> dict[str, str]:
+def _manifest_entry(item: Served) -> dict[str, str]:
     return {
-        "id": record.id,
-        "date_added": format_position(record.position),
-        "version": record.version,
-        "media_type": f"application/stix+json;version={record.spec_version}",
+        "id": item.id,
+        "date_added": format_position(item.at),
+        "version": item.version,
+        "media_type": f"application/stix+json;version={item.spec_version}",
     }
 
 
 def _dated(response: Response, found: Found) -> Response:
     """With the date headers. An empty page names its lower bound, never a time that a later object could precede."""
-    first = found.records[0].position if found.records else found.after
-    last = found.records[-1].position if found.records else found.after
+    first = found.items[0].at if found.items else found.after
+    last = found.items[-1].at if found.items else found.after
     response.headers[DATE_FIRST] = format_position(first)
     response.headers[DATE_LAST] = format_position(last)
     return response

@@ -166,7 +166,7 @@ class Site:
         place = on.snapshot.catalog.collections[of]
         while True:
             found = on.visit(Actor(partner, "c", "test")).read(place, asked)
-            positions = [record.position for record in found.records]
+            positions = [item.at for item in found.items]
             assert positions == sorted(set(positions))
             assert len(positions) <= limit
             assert not positions or positions[0] > last

@@ -94,7 +94,7 @@ def _readable(site: Site) -> dict[str, set[int]]:
         audience: {
             record.position
             for record in site.hub.store.page(
-                PageQuery(tuple(snapshot.sights.of(audience).labels), (), 0, 10_000, content=False)
+                PageQuery(tuple(snapshot.sights.of(audience).access), (), 0, 10_000, content=False)
             ).records
         }
         for audience in snapshot.catalog.policy.audiences

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from taxii_server.errors import NotFound
-from taxii_server.model import PageQuery, Record
+from taxii_server.model import POSITION_MAX, PageQuery, Record
 from taxii_server.service.query import Filters
-from taxii_server.service.resolver import MAX_DEPTH, Resolver
+from taxii_server.service.references import MAX_DEPTH
+from taxii_server.service.resolver import Resolver
+from taxii_server.service.stream import Row
 from tests.service.site import Site, marked, report, statement, url
 from tests.world import OPEN_POLICY, malware, new_id, relationship
 
@@ -142,6 +144,8 @@ def test_tens_of_thousands_of_references_are_looked_up_in_portions(tmp_path: Pat
         sight = snapshot.sights.of("carol")
         feeds = snapshot.catalog.feeds(snapshot.catalog.collections["all"])
         resolver = Resolver(crowd, site.hub.book, snapshot.catalog, sight, feeds)  # type: ignore[arg-type]
-        assert resolver.standing([listing], Filters()) == ([] if hidden_ids else [listing])
+        stream = snapshot.reader.stream(sight, snapshot.catalog.collections["all"], Filters())
+        standing, _ = resolver.standing([Row(listing.position, listing)], Filters(), stream, POSITION_MAX)
+        assert [row.record for row in standing] == ([] if hidden_ids else [listing])
         assert crowd.asked == [20_000, 20_000, 10_000]
     site.close()

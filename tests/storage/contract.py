@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from taxii_server.errors import StorageUnavailable
+from taxii_server.errors import CatalogMoved, StorageUnavailable
 from taxii_server.model import (
     POSITION_MAX,
     AppliedCatalog,
@@ -35,6 +35,7 @@ from taxii_server.model import (
 )
 from taxii_server.storage.base import Plan, Store
 from taxii_server.times import format_position, instant_key, now_position
+from tests.storage.events_contract import EventsContract
 from tests.storage.samples import (
     Background,
     Clock,
@@ -92,10 +93,18 @@ EVERY_METHOD: dict[str, Callable[[Store], object]] = {
     "credentials": lambda store: store.credentials(),
     "apply_catalog": lambda store: store.apply_catalog({"a.toml": ""}, "d", "root"),
     "catalog": lambda store: store.catalog(),
+    "records_at": lambda store: store.records_at([1]),
+    "referrers": lambda store: store.referrers([object_id(1)]),
+    "band": lambda store: store.band(1, [0], 0, 1),
+    "places": lambda store: store.places(1, [0], [1]),
+    "clock": lambda store: store.clock(),
+    "tick": lambda store: store.tick(),
+    "save_aliases": lambda store: store.save_aliases({"a": "b"}),
+    "aliases": lambda store: store.aliases(["a"]),
 }
 
 
-class StoreContract:
+class StoreContract(EventsContract):
     """Inherit, override `store_factory` and `break_driver`."""
 
     @pytest.fixture
@@ -964,6 +973,35 @@ class StoreContract:
             )
         )
         assert sorted(one.epoch for one in applied) == [2, 3, 4]
+
+    def test_a_catalog_that_expects_another_one_changes_nothing(self, store: Store) -> None:
+        with pytest.raises(CatalogMoved):
+            store.apply_catalog({"a": "1"}, "digest 1", "root", expected_epoch=1)
+        assert store.catalog() is None
+        first = store.apply_catalog({"a": "1"}, "digest 1", "root", expected_epoch=0)
+        assert first.epoch == 1
+        for digest in ("digest 1", "digest 2"):
+            with pytest.raises(CatalogMoved):
+                store.apply_catalog({"a": "2"}, digest, "root", expected_epoch=0)
+        assert store.catalog() == first
+        assert store.apply_catalog({"a": "1"}, "digest 1", "root", expected_epoch=1) == first
+        assert store.apply_catalog({"a": "2"}, "digest 2", "root", expected_epoch=1).epoch == 2
+
+    def test_of_changes_to_the_same_catalog_at_the_same_time_one_is_applied(self, store_factory: StoreFactory) -> None:
+        opened = [store_factory() for _ in range(4)]
+        opened[0].apply_catalog({"a": "0"}, "0", "root")
+
+        def change(number: int) -> int:
+            try:
+                return opened[number].apply_catalog({"a": f"{number}"}, f"{number}", "x", expected_epoch=1).epoch
+            except CatalogMoved:
+                return 0
+
+        applied = at_once(*(lambda n=n: change(n) for n in range(1, 4)))
+        assert sorted(applied) == [0, 0, 2]
+        catalog = opened[0].catalog()
+        assert catalog is not None
+        assert catalog.files == {"a": catalog.digest}
 
     # ---- several threads on one store
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from taxii_server.model import Draft, PageQuery, Record
+from taxii_server.model import POSITION_MAX, Draft, PageQuery, Record
 from taxii_server.storage.base import Plan, Planner, Store
 from taxii_server.times import instant_key
 
@@ -95,8 +95,9 @@ def query(
     spec_versions: tuple[str, ...] | None = None,
     version_keys: tuple[str, ...] | None = None,
     content: bool = True,
+    before: int = POSITION_MAX,
 ) -> PageQuery:
-    return PageQuery(labels, collections, after, limit, ids, types, spec_versions, version_keys, content)
+    return PageQuery(labels, collections, after, limit, ids, types, spec_versions, version_keys, content, before=before)
 
 
 def positions(records: Iterable[Record]) -> tuple[int, ...]:

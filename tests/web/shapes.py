@@ -102,9 +102,51 @@ _QUARANTINED = Shape(
     },
     {"version": is_text, "decided": is_like(TS6), "decided_by": is_text, "object": is_stix},
 )
+_RELEASE = Shape(
+    {
+        "id": is_text,
+        "objects": is_list_of(is_text),
+        "to": Shape({}, {"audience": is_list_of(is_text), "group": is_list_of(is_text)}),
+        "can_withdraw": is_flag,
+    },
+    {"not_before": is_like(TS6), "until": is_like(TS6), "why": is_text},
+)
+_OWN_ROOT = Shape(
+    {
+        "url": is_like(_URL),
+        "title": is_text,
+        "releases": is_text,
+        "collections": is_list_of(
+            Shape(
+                {"id": is_like(UUID4), "title": is_text, "can_read": is_flag, "can_write": is_flag}, {"alias": is_text}
+            )
+        ),
+    },
+)
 SHAPES = {
     "quarantine": Shape({}, {**_PAGED, "quarantine": is_list_of(_QUARANTINED)}),
     "quarantine-entry": _QUARANTINED,
+    "release": _RELEASE,
+    "releases": Shape({}, {"releases": is_list_of(_RELEASE)}),
+    "rights": Shape(
+        {"name": is_text, "suspended": is_flag},
+        {
+            "title": is_text,
+            "kind": is_text,
+            "clearance": is_text,
+            "countries": is_list_of(is_text),
+            "sector": is_text,
+            "groups": is_list_of(is_text),
+            "attributes": lambda value: bool(value) and all(map(is_list_of(is_text), value.values())),
+            "identities": is_list_of(is_text),
+            "admin": lambda value: value is True,
+            "credential": Shape(
+                {"id": is_text, "scheme": is_text}, {"kind": is_text, "created": is_text, "comment": is_text}
+            ),
+            "api_roots": is_list_of(_OWN_ROOT),
+            "markings": is_list_of(Shape({"id": is_text, "name": is_text, "readable": is_flag}, {"reason": is_text})),
+        },
+    ),
     "discovery": Shape(
         {"title": is_text},
         {
@@ -168,6 +210,11 @@ _ENDPOINTS = [
     ("GET", r"/[^/]+/collections/[^/]+/objects/[^/]+/", "envelope", True),
     ("DELETE", r"/[^/]+/collections/[^/]+/objects/[^/]+/", None, False),
     ("GET", r"/[^/]+/collections/[^/]+/objects/[^/]+/versions/", "versions", True),
+    ("GET", r"/taxii2/rights/", "rights", False),
+    ("GET", r"/[^/]+/releases/", "releases", False),
+    ("POST", r"/[^/]+/releases/", "release", False),
+    ("GET", r"/[^/]+/releases/[^/]+/", "release", False),
+    ("DELETE", r"/[^/]+/releases/[^/]+/", None, False),
     ("GET", r"/[^/]+/collections/[^/]+/quarantine/", "quarantine", False),
     ("GET", r"/[^/]+/collections/[^/]+/quarantine/[^/]+/", "quarantine-entry", False),
     ("POST", r"/[^/]+/collections/[^/]+/quarantine/[^/]+/release/", "quarantine-entry", False),
@@ -218,7 +265,9 @@ def _expected(method: str, path: str, status: int) -> tuple[str | None, bool]:
     bare = path.partition("?")[0]
     for known, pattern, shape, dated in _ENDPOINTS:
         if known == method.replace("HEAD", "GET") and re.fullmatch(pattern, bare):
-            assert status == ({"quarantine-entry": 200}.get(shape or "", 202) if method == "POST" else 200)
+            assert status == (
+                {"release": 201, "quarantine-entry": 200}.get(shape or "", 202) if method == "POST" else 200
+            )
             return shape, dated
     raise AssertionError(f"{method} {path} is no TAXII endpoint, yet it answers {status}")
 

@@ -260,7 +260,6 @@ def test_a_suspended_partner_is_offered_nothing(make_hub: MakeHub) -> None:
 
 
 # POL-07: an object that becomes readable reaches pollers under the date of the grant
-@pytest.mark.xfail(reason="late grants have no date of their own: a poller has to read from the start", strict=True)
 def test_what_becomes_readable_later_reaches_pollers(make_hub: MakeHub) -> None:
     hub = make_hub(policy=SECRETS)
     hidden = secret()

@@ -152,3 +152,17 @@ def test_the_vendor_alone_reviews_and_what_it_releases_is_for_the_police(hub: In
     assert hub.request("POST", f"{place}{entry['id']}/release/", "bt").status_code == 200
     readers = {partner for partner, text in everything(hub).items() if bank["id"] in text}
     assert readers == {"bt", "interpol", "bka", "police-fr"}
+
+
+def test_ticket_numbers_stay_with_bt_and_the_rest_goes_through(hub: InspectedWorld) -> None:
+    box = hub.hub.snapshot.catalog.collections["drop-bt"].id
+    sent = malware(name="Ticketed", x_bt_ticket="HF-4711", **PURE, **GREEN)
+    assert hub.post([sent], "bt", box).json["success_count"] == 1
+    read = everything(hub)
+    assert [partner for partner, text in read.items() if "HF-4711" in text] == ["bt"]
+    assert sent in hub.objects("bt", box, f"?match[id]={sent['id']}")
+    named = [
+        each for collection in json.loads(read["interpol"]) for each in collection if each.get("name") == "Ticketed"
+    ]
+    assert named
+    assert all("x_bt_ticket" not in each and each["id"] != sent["id"] for each in named)

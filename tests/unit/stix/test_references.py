@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taxii_server.stix.references import read_references
+from taxii_server.stix.references import mentions, read_references, reference_lists
 
 
 def _id(type_: str, digit: int) -> str:
@@ -59,3 +59,29 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
 def test_references(name: str) -> None:
     value, hard, soft = CASES[name]
     assert read_references(value) == (hard, soft)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_mentions_finds_the_same_references(name: str) -> None:
+    value, hard, soft = CASES[name]
+    for ref in (A, B, _id("marking-definition", 6), _id("marking-definition", 7), _id("identity", 4)):
+        assert mentions(value, frozenset({ref, _id("indicator", 99)})) == (ref in hard + soft)
+    assert not mentions(value, frozenset())
+
+
+def test_reference_lists_at_any_depth() -> None:
+    value = {
+        "a_refs": [A],
+        "b_ref": [A],
+        "c": [{"d_refs": [[B], {"e_refs": [C], "f": [C]}]}, 1],
+        "g_refs": {"h": [A]},
+        "made_by_refs": [A],
+        "object_marking_refs": [A],
+        "external_references": [{"i_refs": [A]}],
+    }
+    assert list(reference_lists(value)) == [
+        (("a_refs",), [A]),
+        (("c", 0, "d_refs"), value["c"][0]["d_refs"]),  # type: ignore[index]
+        (("c", 0, "d_refs", 0), [B]),
+        (("c", 0, "d_refs", 1, "e_refs"), [C]),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taxii_server.stix.selectors import resolves
+from taxii_server.stix.selectors import path_of, resolves, selector_of
 
 VALUE = {
     "id": "vulnerability--ee916c28-c7a4-4d0d-ad56-a8d357f89fef",
@@ -63,3 +63,10 @@ def test_resolves(selector: str) -> None:
 )
 def test_does_not_resolve(selector: str) -> None:
     assert not resolves(selector, VALUE)
+
+
+def test_a_path_tells_items_of_lists_from_members_of_objects() -> None:
+    assert path_of("external_references.[0].source_name", VALUE) == ("external_references", 0, "source_name")
+    assert path_of("[0]", VALUE) == ("[0]",)
+    assert path_of("labels.[2]", VALUE) is None
+    assert selector_of(("external_references", 0, "source_name")) == "external_references.[0].source_name"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taxii_server.model import Traits
-from taxii_server.stix.traits import read_traits
+from taxii_server.stix.traits import MAX_TRIED_MARKINGS, MAX_TRIED_SELECTORS, read_traits
 
 UUID = "45eee277-2d76-4079-91d0-0061a443bac6"
 M1, M2 = f"marking-definition--1{UUID[1:]}", f"marking-definition--2{UUID[1:]}"
@@ -46,6 +46,8 @@ def test_every_trait() -> None:
         identity_class="organization",
         properties=tuple(sorted(value)),
         defines=None,
+        firm_granular=(M2,),
+        fixed_properties=tuple(sorted(value)),
     )
 
 
@@ -59,6 +61,7 @@ def test_absent_values_are_empty() -> None:
         spec_version="2.0",
         properties=("id", "type"),
         defines=M1,
+        fixed_properties=("id", "type"),
     )
 
 
@@ -104,3 +107,97 @@ def test_a_copy_of_a_tlp_definition_defines_it() -> None:
 def test_a_copy_of_a_tlp_definition_with_more_in_it_is_an_object_like_any_other(smuggled: dict[str, object]) -> None:
     traits = read_traits(TLP_AMBER | smuggled, collection="c", submitter="s", spec_version="2.1")
     assert traits.defines is None
+
+
+INDICATOR = {
+    "type": "indicator",
+    "spec_version": "2.1",
+    "id": f"indicator--{UUID}",
+    "created": "2016-03-29T20:52:52.716Z",
+    "modified": "2016-03-29T20:52:52.716Z",
+    "created_by_ref": f"identity--{UUID}",
+    "name": "N",
+    "description": "D",
+    "labels": ["a"],
+    "pattern": "[file:name = 'a']",
+    "pattern_type": "stix",
+    "valid_from": "2016-03-29T20:52:52Z",
+    "x_a": {"b": "c"},
+}
+
+
+def _traits(value: dict[str, object], spec_version: str = "2.1") -> Traits:
+    return read_traits(value, collection="c", submitter="s", spec_version=spec_version)
+
+
+def _marked(*parts: tuple[str, list[str]]) -> dict[str, object]:
+    return INDICATOR | {"granular_markings": [{"marking_ref": ref, "selectors": names} for ref, names in parts]}
+
+
+ALWAYS_FIXED = ("created", "id", "modified")
+
+
+@pytest.mark.parametrize(
+    ("value", "spec_version", "fixed"),
+    [
+        (INDICATOR, "2.1", {"spec_version", "pattern", "pattern_type", "valid_from"}),
+        (INDICATOR, "2.0", {"spec_version", "pattern", "valid_from", "labels"}),
+        (INDICATOR | {"revoked": False, "object_marking_refs": [M1]}, "2.0", {"spec_version", "pattern", "valid_from"}
+         | {"labels", "revoked", "object_marking_refs"}),
+        (INDICATOR | {"type": "x-custom"}, "2.1", {"spec_version"}),
+        (INDICATOR | {"type": "location", "region": "r"}, "2.1", {"spec_version", "region"}),
+        (INDICATOR | {"type": "location", "region": "r", "country": "FR"}, "2.1", {"spec_version"}),
+        (INDICATOR | {"type": "location", "latitude": 1, "longitude": 1}, "2.1", {"spec_version", "latitude"}
+         | {"longitude"}),
+        (INDICATOR | {"type": "location", "region": "r"}, "2.0", {"spec_version"}),
+        (INDICATOR | {"type": "malware", "is_family": True}, "2.1", {"spec_version", "is_family", "name"}),
+        (INDICATOR | {"type": "malware", "is_family": False}, "2.1", {"spec_version", "is_family"}),
+        (INDICATOR | {"type": "x-new", "extensions": {"e": {"extension_type": "new-sdo"}}}, "2.1", {"spec_version"}
+         | {"extensions"}),
+    ],
+)  # fmt: skip
+def test_fixed_properties(value: dict[str, object], spec_version: str, fixed: set[str]) -> None:
+    assert _traits(value, spec_version).fixed_properties == tuple(sorted({*ALWAYS_FIXED, "type", *fixed}))
+
+
+def test_every_property_of_an_observable_is_fixed() -> None:
+    for of_type in ("ipv4-addr", "marking-definition", "language-content", "extension-definition"):
+        value = _marked((M1, ["description"])) | {"type": of_type}
+        assert _traits(value).fixed_properties == tuple(sorted(value))
+        assert _traits(value).firm_granular == (M1,)
+
+
+@pytest.mark.parametrize(
+    ("parts", "firm"),
+    [
+        ([(M1, ["description"]), (M2, ["name", "labels.[0]"])], ()),
+        ([(M1, ["description"]), (M2, ["name", "pattern"])], (M2,)),
+        ([(M1, ["description"]), (M1, ["id"])], (M1,)),
+        ([(M1, ["pattern"]), (M2, ["type"])], (M1, M2)),
+        ([(M1, ["x_a.z"])], (M1,)),
+    ],
+)
+def test_firm_granular_markings(parts: list[tuple[str, list[str]]], firm: tuple[str, ...]) -> None:
+    assert _traits(_marked(*parts)).firm_granular == firm
+
+
+def test_markings_that_cannot_go_together_are_all_firm() -> None:
+    value = _marked((M1, ["region"]), (M2, ["country"])) | {"type": "location", "region": "r", "country": "FR"}
+    assert _traits(value).firm_granular == (M1, M2)
+    # A third one that is firm alone changes nothing for the two.
+    third = f"marking-definition--3{UUID[1:]}"
+    markings = [*value["granular_markings"], {"marking_ref": third, "selectors": ["id"]}]  # type: ignore[misc]
+    assert _traits(value | {"granular_markings": markings}).firm_granular == (M1, M2, third)
+
+
+def test_a_language_is_not_firm() -> None:
+    value = INDICATOR | {"granular_markings": [{"lang": "fr", "selectors": ["pattern"]}]}
+    assert _traits(value).firm_granular == ()
+
+
+def test_with_too_many_markings_or_selectors_all_are_firm() -> None:
+    refs = [f"marking-definition--{number:08x}{UUID[8:]}" for number in range(MAX_TRIED_MARKINGS + 1)]
+    assert _traits(_marked(*((ref, ["description"]) for ref in refs))).firm_granular == tuple(refs)
+    assert _traits(_marked(*((ref, ["description"]) for ref in refs[1:]))).firm_granular == ()
+    assert _traits(_marked((M1, ["description"] * MAX_TRIED_SELECTORS))).firm_granular == ()
+    assert _traits(_marked((M1, ["description"] * MAX_TRIED_SELECTORS), (M2, ["name"]))).firm_granular == (M1, M2)

@@ -1,0 +1,233 @@
+"""Late grants: what a change of policy, or the passing of time, lets audiences read that is there already (C20).
+
+Worked out before the change is put in force: each label is judged under the catalog in force and under the new one.
+The records behind a label that some audience gains get a place in the band of the event, and so does what refers to
+them. The long part is done beside writers; what they add meanwhile is caught up with inside the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from taxii_server.model import EventPlan, PageQuery, Record
+from taxii_server.policy import Access, Facets, allowed
+from taxii_server.service.book import Book
+from taxii_server.service.events import EventClass, EventFacts
+from taxii_server.service.sight import Sights
+from taxii_server.storage.base import Inside, Store
+
+_PORTION = 1000
+#: Ids of one look-up of what refers to them.
+_IDS_PER_LOOKUP = 5000
+_NOBODY = EventClass()
+
+
+class Granting:
+    """The event of one change from `old` (None: nothing was in force) to `new`, both on the same book."""
+
+    def __init__(self, store: Store, book: Book, old: Sights | None, new: Sights) -> None:
+        self._store = store
+        self._book = book
+        self._old, self._new = old, new
+        self._audiences = [] if old is None else _in_both(old, new)
+        self._views = {} if old is None else _grown_views(old, new)
+        self._reach = {} if old is None else _grown_reach(old, new, self._audiences)
+        self._same_policy = old is not None and _same_policy(old, new)
+        self._gained: dict[Facets, frozenset[str]] = {}
+        self._classes: dict[int, EventClass] = {}
+        #: what is found: place in the order of discovery, by position; ids whose records gain readers
+        self._entries: dict[int, EventClass] = {}
+        self._ids: dict[str, EventClass] = {}
+        self._last = 0
+
+    def prepare(self, progress: Callable[[int], None] = lambda done: None) -> None:
+        """Find what is there now. `progress` is told how many records were looked at."""
+        # Before the first page: what is committed from here on is caught up with later.
+        self._last = self._store.clock()
+        done = after = 0
+        labels = self._labels()
+        while labels:
+            page = self._store.page(
+                PageQuery(labels=labels, collections=(), after=after, limit=_PORTION, content=False)
+            )
+            self._add(page.records)
+            done += len(page.records)
+            progress(done)
+            if len(page.records) < _PORTION:
+                break
+            after = page.records[-1].position
+        self._follow(self._store.referrers)
+
+    def plan(self, inside: Inside) -> EventPlan:
+        """The event, inside the transaction that puts the new catalog in force."""
+        self._book.sync()
+        self._catch_up(inside)
+        classes = list(dict.fromkeys(self._entries.values()))
+        numbers = {each: number for number, each in enumerate(classes)}
+        facts = EventFacts(
+            epoch=inside.epoch + 1,
+            grants=self._grants(),
+            views=self._views,
+            reach=self._reach,
+            classes=classes,
+        )
+        entries = [(numbers[each], position) for position, each in self._entries.items()]
+        return EventPlan(entries, lambda base, end, positions: facts.payload(base, end))
+
+    # ---- who gains what
+
+    def _labels(self) -> tuple[int, ...]:
+        """The labels whose records gain a reader, or lie where somebody comes to."""
+        feeds = {feed for feeds in self._reach.values() for feed in feeds}
+        return tuple(
+            number
+            for number, label in sorted(self._book.labels.items())
+            if self._class_of(number) != _NOBODY or label.key.facets.collection in feeds
+        )
+
+    def _class_of(self, number: int) -> EventClass:
+        """Whom what carries the label is new for."""
+        if number not in self._classes:
+            key = self._book.labels[number].key
+            audiences = self._gain(key.facets)
+            if key.governor is not None:
+                audiences |= self._gain(key.governor)
+            feed = key.facets.collection
+            views = frozenset(view for view, feeds in self._views.items() if feed in feeds)
+            self._classes[number] = EventClass(audiences, views)
+        return self._classes[number]
+
+    def _gain(self, facets: Facets) -> frozenset[str]:
+        """The audiences that can read something with these facets, and could not, or not so early or so wholly."""
+        if self._old is None or self._same_policy:
+            return frozenset()
+        if facets not in self._gained:
+            old, new = (self._access(sights, facets) for sights in (self._old, self._new))
+            self._gained[facets] = frozenset(
+                audience for audience, access in new.items() if _is_more(access, old.get(audience))
+            )
+        return self._gained[facets]
+
+    def _access(self, sights: Sights, facets: Facets) -> dict[str, Access]:
+        named = sights.in_words(facets)
+        if named is None:
+            return {}
+        found: dict[str, Access] = {}
+        for audience in self._audiences:
+            carried = sights.of(audience).carried if facets.defines is not None else frozenset()
+            access = allowed(
+                sights.catalog.policy,
+                audience,
+                [(0, named, None)],
+                self._book.meanings,
+                carried,
+                sights.moment,
+                suspended_too=True,
+            )
+            if 0 in access:
+                found[audience] = access[0]
+        return found
+
+    def _grants(self) -> Mapping[str, list[int]]:
+        """Audience -> labels whose own facets it gains; one label for each facets."""
+        labels: dict[Facets, int] = {}
+        for number, label in sorted(self._book.labels.items()):
+            labels.setdefault(label.key.facets, number)
+        grants: dict[str, list[int]] = {}
+        for facets, number in labels.items():
+            for audience in self._gain(facets):
+                grants.setdefault(audience, []).append(number)
+        return grants
+
+    # ---- which records
+
+    def _add(self, records: Iterable[Record]) -> None:
+        for record in records:
+            own = self._class_of(record.label)
+            if own != _NOBODY:
+                self._entries[record.position] = own.united(self._entries.get(record.position, _NOBODY))
+            feed = self._book.labels[record.label].key.facets.collection
+            come = frozenset(audience for audience, feeds in self._reach.items() if feed in feeds)
+            self._gain_readers(record.id, EventClass(own.audiences | come, own.views))
+
+    def _gain_readers(self, id_: str, readers: EventClass) -> bool:
+        known = self._ids.get(id_, _NOBODY)
+        united = known.united(readers)
+        if united == known:
+            return False
+        self._ids[id_] = united
+        return True
+
+    def _follow(self, referrers: Callable[[list[str]], list[Record]]) -> None:
+        """Add what refers to these ids, over any number of steps."""
+        todo = list(self._ids)
+        while todo:
+            fresh: set[str] = set()
+            for start in range(0, len(todo), _IDS_PER_LOOKUP):
+                for record in referrers(todo[start : start + _IDS_PER_LOOKUP]):
+                    if self._refer(record):
+                        fresh.add(record.id)
+            todo = sorted(fresh)
+
+    def _refer(self, record: Record) -> bool:
+        """Add a record that refers to some of the ids; whether its own id gains readers by that."""
+        readers = _NOBODY
+        for id_ in (*record.hard_refs, *record.soft_refs):
+            readers = readers.united(self._ids.get(id_, _NOBODY))
+        if readers == _NOBODY:
+            return False
+        self._entries[record.position] = readers.united(self._entries.get(record.position, _NOBODY))
+        return self._gain_readers(record.id, readers)
+
+    def _catch_up(self, inside: Inside) -> None:
+        """Add what was written since `prepare`."""
+        every_label = tuple(sorted(self._book.labels))
+        query = PageQuery(labels=every_label, collections=(), after=self._last, limit=_PORTION, content=False)
+        late: list[Record] = []
+        while records := inside.records(query):
+            late += records
+            query = replace(query, after=records[-1].position)
+        known = set(self._ids)
+        self._add(late)
+        for record in late:
+            self._refer(record)
+        if set(self._ids) != known:
+            self._follow(inside.referrers)
+
+
+def _is_more(new: Access, old: Access | None) -> bool:
+    return old is None or new.delay_us < old.delay_us or new.removal != old.removal
+
+
+def _in_both(old: Sights, new: Sights) -> list[str]:
+    """A new audience has polled nothing yet: it finds everything in its first full read."""
+    return [name for name in old.catalog.policy.audiences if name in new.catalog.policy.audiences]
+
+
+def _same_policy(old: Sights, new: Sights) -> bool:
+    names = [{each.id: each.name for each in sights.catalog.collections.values()} for sights in (old, new)]
+    same = old.catalog.policy.digest == new.catalog.policy.digest
+    return same and old.moment == new.moment and names[0] == names[1]
+
+
+def _grown_views(old: Sights, new: Sights) -> dict[str, frozenset[str]]:
+    """View -> the feeds that it shows from now on and did not."""
+    before = {each.id: frozenset(old.catalog.feeds(each)) for each in old.catalog.collections.values()}
+    grown = {
+        each.id: frozenset(new.catalog.feeds(each)) - before[each.id]
+        for each in new.catalog.collections.values()
+        if each.id in before
+    }
+    return {view: feeds for view, feeds in grown.items() if feeds}
+
+
+def _grown_reach(old: Sights, new: Sights, audiences: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Audience -> the feeds that it reaches from now on and did not."""
+    grown = {}
+    for audience in audiences:
+        before = old.catalog.reachable(audience)
+        feeds = new.catalog.reachable(audience) - before
+        if before and feeds:
+            grown[audience] = feeds
+    return grown

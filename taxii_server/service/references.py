@@ -1,0 +1,277 @@
+"""What an audience may not read because of what it refers to, and since when it may (policy design, C11 and C20).
+
+A record that refers to something hidden is hidden, through several steps, and with it the older versions that it
+governs (C9). Where lists are derived, only its single references count and the hidden ids of its lists are taken
+out, unless nothing is left of them. What an audience reads since some event it could not see before, so what refers to
+it stands at that event as well; what refers to something under an embargo waits as long.
+
+All is answered from look-ups of the ids concerned, a whole page at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from taxii_server.catalog import Catalog
+from taxii_server.model import Record
+from taxii_server.service.book import Behind, Book, LabelKey
+from taxii_server.service.sight import Sight
+from taxii_server.service.stream import shift_of
+from taxii_server.service.versions import age
+from taxii_server.storage.base import Store
+
+#: Longest chain of references that is followed; what hangs deeper counts as hidden.
+MAX_DEPTH = 32
+#: Ids of one look-up; a report may list tens of thousands.
+_IDS_PER_LOOKUP = 20_000
+#: It repeats the text of what it refers to, so it must not be read where that is read in part only.
+_TRANSLATION = "language-content"
+
+
+class References:
+    """Answers for one audience and one page. Remembers what it looked up."""
+
+    def __init__(self, store: Store, book: Book, catalog: Catalog, sight: Sight) -> None:
+        self._store = store
+        self._book = book
+        self._policy = catalog.policy
+        self._sight = sight
+        self._derives = catalog.policy.defaults.refs_lists == "derive"
+        self.governed = catalog.policy.defaults.versions != "independent"
+        #: whether anything of this audience stands elsewhere than at its own position
+        self.moves = bool(sight.since or sight.reached or book.opened)
+        self.waits = bool(sight.delays) and any(access.delay_us for access in sight.access.values())
+        #: what is known: the records of these ids, and the newest of each submitter
+        self.records: dict[str, list[Record]] = {}
+        self._newest: dict[tuple[str, str], Record] = {}
+        #: what follows: hidden ids, and positions of records that are hidden although their label is readable
+        self._hidden: set[str] = set()
+        self.closed: set[int] = set()
+        #: for each id, the records that may be closed when it is hidden; how many records keep an id from being so
+        self._dependents: dict[str, list[Record]] = {}
+        self._open: dict[str, int] = {}
+        self._moments: dict[str, int] = {}
+        self._lags: dict[str, int] = {}
+
+    # ---- answers
+
+    def is_open(self, record: Record) -> bool:
+        """Whether nothing hidden stands in the way. For loaded records whose label is readable."""
+        needs = self.needs(record)
+        if not self._hidden.isdisjoint(needs):
+            return False
+        if record.type == _TRANSLATION and any(map(self._is_redacted, needs)):
+            return False
+        return not any(each and self._hidden.issuperset(each) for each in self._lists(record))
+
+    def is_readable(self, record: Record) -> bool:
+        """Whether the audience may read it. For loaded records."""
+        return record.label in self._sight.access and record.position not in self.closed
+
+    def taken_out(self, record: Record) -> frozenset[str]:
+        """The hidden ids that are taken out of its lists."""
+        return frozenset(self._hidden.intersection(self.listed(record)))
+
+    def hidden(self, record: Record) -> tuple[str, ...]:
+        """The hidden ids that it, or the newer version that governs it, refers to."""
+        return tuple(id_ for id_ in self._all(record) if id_ in self._hidden)
+
+    def moment(self, record: Record) -> int:
+        """The place of the event since which all that it refers to is readable; 0: since long."""
+        return max((self._moments.get(id_, 0) for id_ in self._all(record)), default=0)
+
+    def lag(self, record: Record) -> int:
+        """The longest delay of what it refers to, in µs."""
+        return max((self._lags.get(id_, 0) for id_ in self._all(record)), default=0)
+
+    def due(self, record: Record) -> int:
+        """The place that the clock must have passed for all that it refers to."""
+        places = [
+            min((self.place(each) for each in self.records[id_] if self._counts(each)), default=0)
+            for id_ in self._all(record)
+            if self._lags.get(id_)
+        ]
+        return max(places, default=0)
+
+    def place(self, record: Record) -> int:
+        """Where it stands in the stream, apart from events."""
+        delay = max(self._sight.access[record.label].delay_us, self.lag(record))
+        return record.position + shift_of(delay, self._sight.delays)
+
+    # ---- what a record refers to
+
+    def of(self, record: Record) -> tuple[str, ...]:
+        """The ids that matter to whether and when it is read. Nobody loses what it posted itself."""
+        return self.strict(record) + self.listed(record)
+
+    def strict(self, record: Record) -> tuple[str, ...]:
+        """The ids whose being hidden hides it."""
+        if self.is_own(record):
+            return ()
+        mode = self._policy.defaults.refs_lists
+        if mode == "hide" or (mode == "derive" and self._is_kept_whole(record)):
+            return record.hard_refs + record.soft_refs
+        return record.hard_refs
+
+    def listed(self, record: Record) -> tuple[str, ...]:
+        """The ids of lists that are taken out when they are hidden."""
+        if not self._derives or self.is_own(record) or not record.soft_refs or self._is_kept_whole(record):
+            return ()
+        return record.soft_refs
+
+    def needs(self, record: Record) -> tuple[str, ...]:
+        """The ids whose being hidden hides it, those of the version that governs it included."""
+        newest = self._governor(record)
+        return self.strict(record) if newest is None else self.strict(record) + self.strict(newest)
+
+    def is_own(self, record: Record) -> bool:
+        return record.submitter == self._sight.audience
+
+    def key(self, record: Record) -> LabelKey:
+        """What its label stands for."""
+        return self._book.label(record.label).key
+
+    def _all(self, record: Record) -> tuple[str, ...]:
+        newest = self._governor(record)
+        return self.of(record) if newest is None else self.of(record) + self.of(newest)
+
+    def _lists(self, record: Record) -> tuple[tuple[str, ...], ...]:
+        newest = self._governor(record)
+        return (self.listed(record),) if newest is None else (self.listed(record), self.listed(newest))
+
+    def _governor(self, record: Record) -> Record | None:
+        newest = self._newest.get((record.id, record.submitter))
+        if not self.governed or newest is None or age(newest)[:2] == age(record)[:2]:
+            return None
+        return newest
+
+    def _is_kept_whole(self, record: Record) -> bool:
+        """No copy is made of what its originator controls (policy design, C6)."""
+        return self._policy.is_orcon(self.key(record).facets, self._book.meanings)
+
+    def _is_redacted(self, id_: str) -> bool:
+        """Whether the audience gets the object in part only."""
+        readable = [record for record in self.records.get(id_, ()) if self._counts(record)]
+        return bool(readable) and all(self._sight.access[each.label].removal is not None for each in readable)
+
+    def _counts(self, record: Record) -> bool:
+        """Whether it makes its id visible. One's own copies do not: whoever guesses an id could post one."""
+        return (
+            record.label in self._sight.access and record.position not in self.closed and not self._is_own_copy(record)
+        )
+
+    def _is_own_copy(self, record: Record) -> bool:
+        return self.is_own(record) and any(not self.is_own(other) for other in self.records[record.id])
+
+    # ---- looking up
+
+    def load(self, ids: Iterable[str]) -> None:
+        """Know the records of these ids and of what they refer to, and which of all known ids are hidden."""
+        missing = set(ids) - self.records.keys()
+        if not missing:
+            return
+        fresh: list[str] = []
+        for _ in range(MAX_DEPTH):
+            if not missing:
+                break
+            fresh += missing
+            wanted: set[str] = set()
+            for records in self._look_up(sorted(missing)):
+                self.check_book(records)
+                for record in records:
+                    if record.label in self._sight.access:
+                        wanted.update(self._all(record))
+            missing = wanted - self.records.keys()
+        self._judge(fresh, too_deep=missing)
+        if self.moves:
+            self._moments = self._spread(self._own_moment)
+        if self.waits:
+            self._lags = self._spread(lambda record: self._sight.access[record.label].delay_us)
+
+    def _look_up(self, ids: Sequence[str]) -> Iterable[list[Record]]:
+        for start in range(0, len(ids), _IDS_PER_LOOKUP):
+            some = ids[start : start + _IDS_PER_LOOKUP]
+            found = self._store.lookup(some)
+            for id_ in some:
+                records = self.records[id_] = found.get(id_, [])
+                for record in sorted(records, key=age):
+                    self._newest[id_, record.submitter] = record
+                yield records
+
+    def check_book(self, records: Iterable[Record]) -> None:
+        """Raise Behind when one of them has a label that is not known here."""
+        newest = max((record.label for record in records), default=0)
+        if newest > self._sight.length:
+            raise Behind(newest)
+
+    def _judge(self, fresh: Iterable[str], too_deep: Iterable[str]) -> None:
+        """Find what is hidden among the ids that were just looked up, each record and reference once.
+
+        An id is hidden when the store has records of it, but none that the audience may read. An id without
+        a record is unknown, not hidden: STIX allows references to what is elsewhere (3.3). Records in a cycle that
+        all may be read stay readable: hiding starts from what is really hidden.
+
+        The audience's own copies do not count where others have some: it could post whatever id it guesses, and
+        what others say about the hidden object would appear.
+        """
+        spreading = [id_ for id_ in too_deep if id_ not in self._hidden]
+        self._hidden.update(spreading)
+        for id_ in fresh:
+            foreign = [record for record in self.records[id_] if not self.is_own(record)]
+            readable = [record for record in foreign if record.label in self._sight.access]
+            self._open[id_] = len(readable)
+            for record in readable:
+                for reference in self._all(record):
+                    self._dependents.setdefault(reference, []).append(record)
+                if not self.is_open(record):
+                    spreading += self._close(record)
+            if foreign and not readable and id_ not in self._hidden:
+                self._hidden.add(id_)
+                spreading.append(id_)
+        while spreading:
+            for record in self._dependents.get(spreading.pop(), ()):
+                if not self.is_open(record):
+                    spreading += self._close(record)
+
+    def _close(self, record: Record) -> list[str]:
+        """Close the record; its id, when that hides it."""
+        if record.position in self.closed:
+            return []
+        self.closed.add(record.position)
+        self._open[record.id] -= 1
+        if self._open[record.id] or record.id in self._hidden:
+            return []
+        self._hidden.add(record.id)
+        return [record.id]
+
+    # ---- since when
+
+    def _own_moment(self, record: Record) -> int:
+        """The place of the event since which the record by itself is in sight; 0: since its own place."""
+        feed = self.key(record).facets.collection
+        moment = max(self._sight.since.get(record.label, 0), self._sight.reached.get(feed, 0))
+        # What arrives in the write that brings something into sight stands right behind the event.
+        return max(moment if moment > record.position else 0, self._book.opened.get(record.position, 0))
+
+    def _spread(self, own: Callable[[Record], int]) -> dict[str, int]:
+        """The least value of each id: of its best record the greatest of its own and of what it refers to."""
+        values: dict[str, int] = {}
+        candidates: Mapping[str, list[Record]] = {
+            id_: [record for record in records if self._counts(record)] for id_, records in self.records.items()
+        }
+        starts = {record.position: own(record) for records in candidates.values() for record in records}
+        changed = any(starts.values())
+        while changed:
+            changed = False
+            for id_, records in candidates.items():
+                value = min(
+                    (
+                        max([starts[record.position], *(values.get(ref, 0) for ref in self._all(record))])
+                        for record in records
+                    ),
+                    default=0,
+                )
+                if value > values.get(id_, 0):
+                    values[id_] = value
+                    changed = True
+        return values

@@ -1,0 +1,112 @@
+"""Writes that bring something into sight: an older version whose newest one goes or is marked down, and what
+refers to an object of which nothing could be read so far (policy design, C9, C11 and C20).
+
+Whoever polls has passed the place of what comes back. So the write makes an event of it: an older version that comes
+back stands at the event for everybody, and what refers to an object that comes into sight for those who gain it.
+Most writes bring nothing back: new objects, and new versions that are read by whoever read the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from taxii_server.model import EventPlan, Record
+from taxii_server.policy import Facets
+from taxii_server.service.book import LabelKey
+from taxii_server.service.events import EVERYBODY, EventClass, EventFacts
+from taxii_server.storage.base import Inside, Plan
+
+#: The audiences that read a record with these facets, the second those of the newest version where they differ.
+Readers = Callable[[Facets, Facets | None], frozenset[str]]
+
+_NOBODY: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Reopened:
+    """What one write brings back."""
+
+    #: positions of stored records
+    records: list[int] = field(default_factory=list)
+    #: ids that come into sight, and for whom
+    ids: dict[str, frozenset[str]] = field(default_factory=dict)
+    #: numbers of the insertions that bring these ids into sight
+    arrivals: list[int] = field(default_factory=list)
+
+
+def with_reopening(
+    plan: Plan, present: Mapping[str, Sequence[Record]], key_of: Callable[[int], LabelKey], readers: Readers
+) -> Plan:
+    """The plan, with the event that tells of what it brings back, if anything. `key_of` gives the key of a label."""
+
+    def read_by(label: int) -> frozenset[str]:
+        key = key_of(label)
+        # The submitter reads its own in any case, and its own copy does not bring what others posted into its sight.
+        return readers(key.facets, key.governor) - {key.facets.submitter}
+
+    found = _Reopened()
+    inserted: dict[str, list[int]] = {}
+    for number, (draft, _) in enumerate(plan.inserts):
+        inserted.setdefault(draft.id, []).append(number)
+    for id_, records in present.items():
+        if records and (id_ in inserted or any(each.position in plan.relabels for each in records) or plan.deletes):
+            _look(id_, records, inserted.get(id_, ()), plan, read_by, found)
+    if not (found.records or found.ids):
+        return plan
+    return replace(plan, event=lambda inside: _event(inside, found))
+
+
+def _look(
+    id_: str,
+    records: Sequence[Record],
+    inserted: Sequence[int],
+    plan: Plan,
+    read_by: Callable[[int], frozenset[str]],
+    found: _Reopened,
+) -> None:
+    before = _NOBODY.union(*(read_by(record.label) for record in records))
+    after = _NOBODY
+    for record in records:
+        if record.position in plan.deletes:
+            continue
+        label = plan.relabels.get(record.position, record.label)
+        now = read_by(label)
+        after |= now
+        if label != record.label and now - read_by(record.label):
+            found.records.append(record.position)
+    gained = after - before
+    for number in inserted:
+        now = read_by(plan.inserts[number][1]) - before
+        if now:
+            gained |= now
+            found.arrivals.append(number)
+    if gained:
+        found.ids[id_] = gained
+
+
+def _event(inside: Inside, found: _Reopened) -> EventPlan | None:
+    entries: dict[int, frozenset[str]] = {position: frozenset({EVERYBODY}) for position in found.records}
+    ids = dict(found.ids)
+    todo = sorted(ids)
+    while todo:
+        fresh: set[str] = set()
+        for record in inside.referrers(todo):
+            gained = _NOBODY.union(*(ids.get(ref, _NOBODY) for ref in (*record.hard_refs, *record.soft_refs)))
+            if gained:
+                entries[record.position] = entries.get(record.position, _NOBODY) | gained
+            if gained - ids.get(record.id, _NOBODY):
+                ids[record.id] = ids.get(record.id, _NOBODY) | gained
+                fresh.add(record.id)
+        todo = sorted(fresh)
+    if not entries:
+        return None
+    classes = list(dict.fromkeys(entries.values()))
+    numbers = {each: number for number, each in enumerate(classes)}
+    facts = EventFacts(classes=[EventClass(each) for each in classes])
+
+    def payload(base: int, end: int, positions: Sequence[int]) -> str:
+        opened = [*found.records, *(positions[number] for number in found.arrivals)]
+        return facts.payload(base, end, opened)
+
+    return EventPlan([(numbers[each], position) for position, each in entries.items()], payload)

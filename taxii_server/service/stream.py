@@ -1,0 +1,268 @@
+"""The order in which one audience sees one view: its stream.
+
+Most records stand at their own position. What the audience can read only since some event stands in the band of
+that event (events.py); what is under an embargo of 48 hours stands 48 hours after its position. So a stream is read
+piece by piece: the records between two bands, then a band, and so on; beside each piece run the delayed ones.
+A client that polls after the last band, as nearly all do nearly always, reads one piece with one command.
+
+Nothing may appear in a stream before what was given out already. A delayed record stands at a place that no commit
+chose, so it is given out only when the store's clock has passed that place: then no record can come before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from taxii_server.model import POSITION_MAX, Page, PageQuery, Record
+from taxii_server.service.book import Behind, Book
+from taxii_server.service.events import Event
+from taxii_server.service.sight import Sight
+from taxii_server.storage.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record at a place of a stream. `event` is the place of the event in whose band it stands, else 0."""
+
+    at: int
+    record: Record
+    event: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows in ascending order: all there are after the place asked for, up to `frontier`. `is_last`: none follow.
+
+    `is_cut`: it ended because of the limit of bytes. `passed`: a place that the store's clock has passed.
+    """
+
+    rows: Sequence[Row]
+    frontier: int
+    is_last: bool
+    is_cut: bool = False
+    passed: int = POSITION_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Places after `low` and before `high`; inside the band of `event`, or between bands."""
+
+    low: int
+    high: int
+    event: Event | None
+
+
+class Stream:
+    """One audience in one view, for a set of labels (all readable, of these feeds)."""
+
+    def __init__(
+        self, store: Store, book: Book, sight: Sight, view: str, feeds: tuple[str, ...], labels: Sequence[int]
+    ) -> None:
+        self._store = store
+        self._book = book
+        self._sight = sight
+        self._view = view
+        self._feeds = feeds
+        self._labels = frozenset(labels)
+        self._shown = feeds_shown_since(book, view)
+        #: delay -> place of the event from which on -> labels
+        self._lanes: dict[int, dict[int, list[int]]] = {}
+        for number in labels:
+            delay = sight.access[number].delay_us
+            self._lanes.setdefault(delay, {}).setdefault(self.since(number), []).append(number)
+        self._shifts = {delay: shift_of(delay, sight.delays) for delay in sorted(self._lanes) if delay}
+        boundaries = {place for lane in self._lanes.values() for place in lane}
+        self._events = [
+            event for event in book.events if event.base in boundaries or event.classes_for(sight.audience, view)
+        ]
+
+    def since(self, label: int) -> int:
+        """The place of the event since which this audience sees what carries the label in this view; else 0."""
+        feed = self._book.labels[label].key.facets.collection
+        return max(self._sight.since.get(label, 0), self._shown.get(feed, 0))
+
+    def delay_of(self, label: int) -> int:
+        """How far behind their positions the records with this label stand."""
+        return shift_of(self._sight.access[label].delay_us, self._sight.delays)
+
+    def has_events(self) -> bool:
+        """Whether anything may stand elsewhere than at its own place."""
+        return bool(self._events)
+
+    def is_plain(self, after: int) -> bool:
+        """True when everything behind this place stands at its own position."""
+        return not self._shifts and not any(event.end > after for event in self._events)
+
+    def batch(self, query: PageQuery, after: int, stride: int) -> Batch:
+        """Up to `stride` rows after this place that satisfy the query, whose labels and bounds are not looked at.
+
+        Raises Behind when the log says more than the sight knows.
+        """
+        piece = self._piece(after)
+        if not self._shifts:
+            return self._read(piece, query, stride)
+        clock = self._store.clock()
+        batch = self._with_delayed(piece, query, stride, clock)
+        if batch is None:
+            # Something is due that lies behind the clock; once the clock has passed it, nothing can come before it.
+            batch = self._with_delayed(piece, query, stride, self._store.tick(), may_wait=False)
+        assert batch is not None
+        return batch
+
+    # ---- a few records
+
+    def all_records(self, query: PageQuery) -> list[Record]:
+        """Every record of this stream that satisfies the query, ascending position, wherever it stands."""
+        asked = replace(query, labels=tuple(sorted(self._labels)), collections=self._feeds, limit=1000, after=0)
+        records: list[Record] = []
+        while True:
+            page = self._page(asked)
+            records += page.records
+            if len(page.records) < asked.limit and not page.cut:
+                return records
+            asked = replace(asked, after=records[-1].position)
+
+    def passed(self) -> int:
+        """A place that the store's clock has passed; what is not delayed cannot lie behind it."""
+        return self._store.clock() if self._shifts else POSITION_MAX
+
+    def rows_of(self, records: Sequence[Record], expected: Sequence[tuple[int, int]]) -> list[Row]:
+        """The rows of these records, ascending, where each is expected: its own place, and that of an event or 0."""
+        rows = [Row(place, record) for record, (place, event) in zip(records, expected, strict=True) if not event]
+        for event in self._events:
+            positions = {
+                record.position: record
+                for record, (_, base) in zip(records, expected, strict=True)
+                if base == event.base
+            }
+            if positions:
+                classes = event.classes_for(self._sight.audience, self._view)
+                places = self._store.places(event.number, classes, positions)
+                rows += [Row(place, positions[position], event.base) for position, place in places.items()]
+        rows.sort(key=_place)
+        return rows
+
+    # ---- pieces
+
+    def _piece(self, after: int) -> _Piece:
+        for event in self._events:
+            if after < event.base - 1:
+                return _Piece(after, event.base, None)
+            if after < event.end or after == event.base - 1:
+                return _Piece(after, event.end + 1, event)
+        return _Piece(after, POSITION_MAX, None)
+
+    def _read(self, piece: _Piece, query: PageQuery, stride: int) -> Batch:
+        """The rows of a piece that are not delayed."""
+        return self._between(piece, query, stride) if piece.event is None else self._in_band(piece, query, stride)
+
+    def _since_at_most(self, delay: int, place: int) -> tuple[int, ...]:
+        lane = self._lanes.get(delay, {})
+        return tuple(
+            sorted(number for since, numbers in lane.items() if not since or since <= place for number in numbers)
+        )
+
+    def _between(self, piece: _Piece, query: PageQuery, stride: int) -> Batch:
+        asked = replace(
+            query,
+            labels=self._since_at_most(0, piece.low),
+            collections=self._feeds,
+            after=piece.low,
+            before=piece.high,
+            limit=stride,
+        )
+        page = self._page(asked)
+        rows = [Row(record.position, record) for record in page.records]
+        done = len(rows) < stride and not page.cut
+        return Batch(rows, piece.high - 1 if done else rows[-1].at, done and piece.high == POSITION_MAX, page.cut)
+
+    def _page(self, query: PageQuery) -> Page:
+        page = self._store.page(query)
+        if page.horizon > self._sight.length:
+            raise Behind(page.horizon)
+        return page
+
+    def _in_band(self, piece: _Piece, query: PageQuery, stride: int) -> Batch:
+        event = piece.event
+        assert event is not None
+        # A band never changes, what may be read of it does: the log tells, as the horizon does elsewhere.
+        length = self._store.state().log_length
+        if length > self._sight.length:
+            raise Behind(length)
+        classes = event.classes_for(self._sight.audience, self._view)
+        entries = self._store.band(event.number, classes, piece.low, stride) if classes else []
+        places = {position: place for place, position in entries}
+        records, cut = self._store.records_at(list(places), content=query.content, limit_bytes=query.limit_bytes)
+        rows = [
+            Row(places[record.position], record, event.base)
+            for record in records
+            if record.label in self._labels and satisfies(record, query)
+        ]
+        if cut:
+            return Batch(rows, places[records[-1].position], False, bool(rows))
+        return Batch(rows, piece.high - 1 if len(entries) < stride else entries[-1][0], False)
+
+    # ---- delays
+
+    def _with_delayed(
+        self, piece: _Piece, query: PageQuery, stride: int, clock: int, may_wait: bool = True
+    ) -> Batch | None:
+        """The rows of a piece; None when some are due behind the clock and the clock has to be moved first."""
+        batch = self._read(piece, query, stride)
+        passed = max([clock, *(row.at for row in batch.rows)])
+        limit = max(passed, self._store.present()) if may_wait else passed
+        rows, frontier, all_read, cut = list(batch.rows), batch.frontier, batch.is_last, batch.is_cut
+        since = piece.low if piece.event is None else piece.event.base
+        for delay, shift in self._shifts.items():
+            bounds = replace(
+                query,
+                collections=self._feeds,
+                after=max(piece.low - shift, 0),
+                before=min(piece.high, limit + 1) - shift,
+                limit=stride,
+            )
+            own = self._page(replace(bounds, labels=self._since_at_most(delay, since)))
+            # What refers to something delayed waits as long as that does.
+            sooner = tuple(n for other in self._lanes if other < delay for n in self._since_at_most(other, since))
+            others = self._page(replace(bounds, labels=tuple(sorted(sooner)), content=False))
+            if any(record.position + shift > passed for record in own.records):
+                return None
+            referring = [record for record in others.records if record.hard_refs or record.soft_refs]
+            if any(record.position + shift > passed for record in referring):
+                return None
+            if query.content and referring:
+                positions = [record.position for record in referring]
+                # Not cut: what is not wanted is dropped before long, and a page has its own limit.
+                referring = self._store.records_at(positions)[0]
+            rows += [Row(record.position + shift, record) for record in (*own.records, *referring)]
+            for page in (own, others):
+                if page.cut or len(page.records) == stride:
+                    frontier, all_read = min(frontier, page.records[-1].position + shift), False
+                    cut = cut or page.cut
+        rows.sort(key=_place)
+        return Batch([row for row in rows if row.at <= frontier], frontier, all_read, cut, passed)
+
+
+def shift_of(delay_us: int, delays: Sequence[int]) -> int:
+    """How far behind its position a record with this delay stands; each delay has places that no other has."""
+    return delay_us + delays.index(delay_us) + 1 if delay_us else 0
+
+
+def feeds_shown_since(book: Book, view: str) -> dict[str, int]:
+    """The feeds that a view shows only since an event: place of that event."""
+    return {feed: event.base for event in book.events for feed in event.views.get(view, ())}
+
+
+def satisfies(record: Record, query: PageQuery) -> bool:
+    """Whether a record passes the filters of a query."""
+    return (
+        (query.ids is None or record.id in query.ids)
+        and (query.types is None or record.type in query.types)
+        and (query.spec_versions is None or record.spec_version in query.spec_versions)
+        and (query.version_keys is None or record.version_key in query.version_keys)
+    )
+
+
+def _place(row: Row) -> int:
+    return row.at
