@@ -43,6 +43,7 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
+from taxii_server.storage.quarantine import Quarantine
 
 
 class Inside(Protocol):
@@ -193,6 +194,11 @@ class Store(ABC):
     @abstractmethod
     def count_by_label(self) -> dict[int, int]:
         """How many records carry each label. For operators; never part of an answer to a partner."""
+
+    @property
+    @abstractmethod
+    def quarantine(self) -> Quarantine:
+        """What guards held back; no part of the records (see quarantine.py)."""
 
     # ---- statuses
 

@@ -38,6 +38,7 @@ from taxii_server.storage.bands import band_end
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_schema import portions
 from taxii_server.times import now_position
 
@@ -216,6 +217,10 @@ class MongoStore(Store):
             return {row["_id"]: row["count"] for row in rows}
 
         return self._connection.snapshot(read, patient=True)
+
+    @property
+    def quarantine(self) -> MongoQuarantine:
+        return MongoQuarantine(self._connection, self._now)
 
     # ---- statuses
 

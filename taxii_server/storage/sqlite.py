@@ -34,6 +34,7 @@ from taxii_server.storage.bands import band_end, first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
 from taxii_server.storage.sqlite_query import INSERT, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.times import format_position, instant_key, now_position
@@ -233,6 +234,10 @@ class SQLiteStore(Store):
 
     def count_by_label(self) -> dict[int, int]:
         return dict(self._read("SELECT label, count(*) FROM records INDEXED BY records_by_label GROUP BY label"))
+
+    @property
+    def quarantine(self) -> SQLiteQuarantine:
+        return SQLiteQuarantine(self._database, self._now)
 
     # ---- statuses
 
