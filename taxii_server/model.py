@@ -165,7 +165,7 @@ class EventPlan:
 
     `entries` are (class, position) of these records in the order of their places; a class says to the service which
     audiences they are for. The places are `base`, `base + POSITION_UNIT` ... up to `end` (both are `base` when
-    there are none), behind every position so far and before those of the same write. `payload` makes the entry of
+    there are none), behind every position so far, those of the same write included. `payload` makes the entry of
     kind "event" for the log from base, end and the positions of the records that the same write inserts.
     """
 

@@ -58,7 +58,7 @@ def parse_catalog(files: Mapping[str, str]) -> Catalog:
         doors=MappingProxyType({name: _door(each, policy.audiences) for name, each in collections.items()}),
         digest=digest_of(files),
         releases=read_releases(files),
-        warnings=(*policy.warnings, *_oddities(collections)),
+        warnings=(*policy.warnings, *_oddities(collections), *_undecided(policy, collections)),
     )
 
 
@@ -248,6 +248,21 @@ def _oddities(collections: Mapping[str, Collection]) -> list[Problem]:
         if not each.writers and not each.sources:
             problems.append(Problem(_file(each), "writers", "nobody posts here and there are no sources: stays empty"))
     return problems
+
+
+def _undecided(policy: Policy, collections: Mapping[str, Collection]) -> list[Problem]:
+    """Guards that hold what nobody at the hub could release."""
+    if any(audience.admin for audience in policy.audiences.values()):
+        return []
+    return [
+        Problem(
+            guard.file, guard.key, f"nobody owns {name}: only an operator can release what is held (rule {guard.id!r})"
+        )
+        for guard in policy.guards
+        if guard.act == "quarantine"
+        for name in sorted(guard.collections)
+        if collections[name].owner is None
+    ]
 
 
 # ---- doors

@@ -68,7 +68,9 @@ def _import_file(hub: Hub, collection: Collection, partner: str, file: Path) -> 
     failures = [added for added in results if not added.ok]
     present = sum(added.ok and added.message is not None for added in results)
     stored = len(results) - len(failures) - present
-    out.print(f"{file}: {stored} stored, {present} already present, {len(failures)} refused", markup=False)
+    held = sum(added.stopped == "quarantined" for added in results)
+    counts = f"{stored} stored, {present} already present, {len(failures) - held} refused"
+    out.print(f"{file}: {counts}{f', {held} held in quarantine' if held else ''}", markup=False)
     for added in failures[:_SHOWN_FAILURES]:
         err.print(f"  {added.id}: {added.message}", markup=False)
     if len(failures) > _SHOWN_FAILURES:

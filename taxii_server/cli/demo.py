@@ -60,9 +60,10 @@ def demo(session: Session, once: bool, port: int | None, store_url: str | None) 
             url = f"http://{settings.host}:{settings.port}"
             logins = _make_logins(hub)
             with _progress() as progress:
-                _post_all(hub, url, logins, progress)
+                held = _post_all(hub, url, logins, progress)
                 polled = _poll_all(url, logins, progress)
             agreed = _print_table(hub, polled)
+            _print_held(held)
             if not agreed:
                 sys.exit(1)
             if not once:
@@ -73,15 +74,20 @@ def _end(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _post_all(hub: Hub, url: str, logins: dict[str, Login], progress: Progress) -> None:
+def _post_all(hub: Hub, url: str, logins: dict[str, Login], progress: Progress) -> dict[str, int]:
+    """Collection -> how many objects its guards held back."""
     bundles = {partner: bundle(partner) for partner, _ in POSTS}
     task = progress.add_task("vendors and partners post", total=sum(map(len, bundles.values())))
+    held_back: dict[str, int] = {}
     for partner, collection_name in POSTS:
         collection = hub.snapshot.catalog.collections[collection_name]
-        for stored, refused in post(url, logins[partner], collection.id, bundles[partner]):
-            progress.advance(task, stored + refused)
+        for stored, held, refused in post(url, logins[partner], collection.id, bundles[partner]):
+            progress.advance(task, stored + held + refused)
             if refused:
                 raise TaxiiServerError(f"{refused} demo objects of {partner} were refused")
+            if held:
+                held_back[collection_name] = held_back.get(collection_name, 0) + held
+    return held_back
 
 
 def _poll_all(url: str, logins: dict[str, Login], progress: Progress) -> dict[str, dict[str, int]]:
@@ -113,6 +119,13 @@ def _print_table(hub: Hub, polled: dict[str, dict[str, int]]) -> bool:
                 )
     out.print(table)
     return agreed
+
+
+def _print_held(held: dict[str, int]) -> None:
+    for name, count in held.items():
+        out.print(
+            f"{count} objects that name customers are held in the quarantine of {name}: only its owner sees them."
+        )
 
 
 def _leave_running(hub: Hub, url: str, login: Login, server: subprocess.Popen[bytes]) -> None:

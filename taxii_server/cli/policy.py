@@ -20,6 +20,7 @@ from taxii_server.errors import ConfigError, NotFound, Problem
 from taxii_server.service.comparing import Change, Difference, compare
 from taxii_server.service.explaining import Access, phrase
 from taxii_server.service.explaining import who_can as who_can_read
+from taxii_server.service.guard_audit import Found, guard_audit
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings, why_unreadable
 from taxii_server.storage import open_store
@@ -27,6 +28,8 @@ from taxii_server.storage.base import Store
 
 _CONFIG, _COLLECTIONS, _SERVER = "config/", "collections/", "server.toml"
 _CHANGES = ("partner", "status", "before", "after", "change", "labels", "objects", "decided by")
+_AUDIT = ("object", "version", "collection", "submitter", "guard", "would")
+_AUDIT_KEYS = ("object", "version", "collection", "submitter", "guard", "act")
 _ACCESS = ("partner", "reads it", "versions", "why", "rule", "collections")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, with every partner, for scripts.")
@@ -91,6 +94,37 @@ def what_if(session: Session, files: tuple[Path, ...], as_json: bool) -> None:
             raise ConfigError([Problem("", "", "no configuration was ever applied to this store; compare with diff")])
         changed = _replaced(applied.files, files)
         _compare(store, parse_catalog(applied.files), _checked(changed, settings), as_json)
+
+
+@policy.command("guard-audit", cls=Command)
+@json_option
+@pass_session
+def audit(session: Session, as_json: bool) -> None:
+    """List what is stored and would be stopped by a guard if it were posted today.
+
+    Guards look at posts only: a new one leaves alone what is there. This lists every stored version that the guards in
+    force would refuse or hold by itself; what merely refers to such an object is not listed. Nothing is changed.
+
+    \b
+    Example:
+      taxii-server policy guard-audit --json
+    """
+    settings = session.settings()
+    with _untouched(settings) as store, progress_bar("looking at stored objects") as advance:
+        hub = Hub(settings, store)
+        hub.load()
+        found = list(guard_audit(hub, advance))
+    if as_json:
+        _print_json({"objects": [dict(zip(_AUDIT_KEYS, _audit_row(each), strict=True)) for each in found]})
+        return
+    if found:
+        _print_rows(_AUDIT, map(_audit_row, found), numbers=())
+    err.print(f"{len(found)} stored version(s) would be stopped today")
+
+
+def _audit_row(found: Found) -> tuple[str, ...]:
+    record, stop = found.record, found.stop
+    return (record.id, record.version, found.collection, record.submitter, stop.guard, stop.act)
 
 
 @click.command("who-can", cls=Command)

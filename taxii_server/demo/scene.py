@@ -38,12 +38,15 @@ def bundle(partner: str) -> list[dict[str, object]]:
     return [{"spec_version": spec_version, **each} if spec_version else each for each in objects]
 
 
-def post(url: str, login: Login, collection_id: str, objects: list[dict[str, object]]) -> Iterator[tuple[int, int]]:
-    """Add the objects in several requests; (stored or already there, refused) after each."""
+def post(
+    url: str, login: Login, collection_id: str, objects: list[dict[str, object]]
+) -> Iterator[tuple[int, int, int]]:
+    """Add the objects in several requests; (stored or already there, held in quarantine, refused) after each."""
     collection = Collection(f"{url}/hub/collections/{collection_id}/", user=login.partner, password=login.secret)
     for start in range(0, len(objects), PAGE):
         status = collection.add_objects({"objects": objects[start : start + PAGE]})
-        yield status.success_count, status.failure_count
+        held = sum(failure.get("message", "").startswith("held in quarantine") for failure in status.failures)
+        yield status.success_count, held, status.failure_count - held
 
 
 def poll(url: str, login: Login, page_read: Callable[[int], None]) -> dict[str, int]:

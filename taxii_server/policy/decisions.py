@@ -15,8 +15,9 @@ from taxii_server.policy.engine import UNMAPPED, Ruling, judge
 from taxii_server.policy.explain import Check, checks, lost
 from taxii_server.policy.facets import Facets, FacetSource, Vocabulary
 from taxii_server.policy.floor import Ask, View, is_released_to, of_governor, unmarked_rank
+from taxii_server.policy.guard import Guard, PostExample
 from taxii_server.policy.markings import RANKS, Meaning, Meanings
-from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule
+from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule, in_us
 
 Verdict = Literal["read", "derive", "hide"]
 
@@ -62,7 +63,8 @@ class Policy:
     """Who may read what. Immutable; `decide`, `explain` and `allowed` agree by construction.
 
     Decisions are for a moment (µs since 1970); without one they are timeless: releases hold, and embargoes do.
-    `warnings` are rules that can never matter.
+    `warnings` are rules that can never matter. `guards` decide nothing about reading: they are for whoever takes
+    posts, with `posts` as their examples.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Policy:
     releases: tuple[Release, ...]
     examples: tuple[Example, ...]
     warnings: tuple[Problem, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    posts: tuple[PostExample, ...] = ()
     compiler: Compiler = field(init=False, repr=False, compare=False)
     views: Mapping[str, View] = field(init=False, repr=False, compare=False)
     clauses: tuple[Clause, ...] = field(init=False, repr=False, compare=False)

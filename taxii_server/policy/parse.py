@@ -19,6 +19,7 @@ from taxii_server.policy import schema
 from taxii_server.policy.decisions import Policy
 from taxii_server.policy.facets import TLP_LABEL, FacetSource
 from taxii_server.policy.markings import LEVELS, RANKS, Meaning
+from taxii_server.policy.parse_guards import read_guards
 from taxii_server.policy.parse_rules import Names, RuleReader, check_country
 from taxii_server.policy.prove import satisfiable
 from taxii_server.policy.reader import Table, kind_of, known
@@ -107,6 +108,8 @@ class _Parser:
         defaults, collections = self.read_defaults(names), self.read_collections()
         reader = RuleReader(names, self.problems, defaults)
         rules, releases, examples = reader.read(self.lists)
+        guards = read_guards(reader, self.lists)
+        rules = (*guards.rules, *rules)
         if self.problems:
             return None
         policy = Policy(
@@ -122,6 +125,8 @@ class _Parser:
             rules=rules,
             releases=releases,
             examples=examples,
+            guards=guards.guards,
+            posts=guards.examples,
         )
         self.check_delays(policy)
         return policy.with_warnings((*reader.warnings, *dead_rules(policy)))

@@ -292,8 +292,8 @@ class RuleReader:
         listed = [name for names in who.values() for name in names]
         for name in sorted({name for name in listed if listed.count(name) > 1}):
             table.wrong("", f"audience {name!r} is expected to do two things")
-        if not listed and not ({"read", "hide", "redact"} & set(table.data)):
-            table.wrong("", "expects nothing: give read, hide or redact")
+        if not listed and not ({"read", "hide", "redact", "post"} & set(table.data)):
+            table.wrong("", "expects nothing: give read, hide, redact or post")
         if "object" not in table:
             table.wrong("object", "missing")
         inner = table.table("object") or Table({}, file, f"{key}.object", [], ())

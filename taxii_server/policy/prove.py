@@ -21,6 +21,7 @@ from taxii_server.policy.decisions import Policy
 from taxii_server.policy.engine import judge
 from taxii_server.policy.examples import run
 from taxii_server.policy.floor import Ask, View
+from taxii_server.policy.guard import failing_posts
 from taxii_server.policy.rules import Rule
 from taxii_server.policy.space import Choice, PartialCase, Space, Value
 
@@ -53,7 +54,7 @@ class Witness:
 
 def check(policy: Policy) -> list[Problem]:
     """Every example and every claim that does not hold, each with what speaks against it."""
-    return [*run(policy), *broken_claims(policy)]
+    return [*run(policy), *failing_posts(policy.guards, policy.posts), *broken_claims(policy)]
 
 
 def broken_claims(policy: Policy) -> list[Problem]:

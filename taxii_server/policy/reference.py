@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from taxii_server.policy.schema import (
     FACET_EXTENSION,
+    GUARD_WHAT,
     HEAD,
     LISTS,
     NAMED,
@@ -34,6 +35,7 @@ def reference_text() -> str:
         ("`to`: whom a rule concerns", spelled(TO)),
         ("`what` and `drop`: which objects", spelled(WHAT)),
         ("`unless`: all of these, and besides", _only(unless_keys(), {**spelled(TO), **spelled(WHAT)})),
+        ("`what` of a guard: which posted objects", spelled(GUARD_WHAT)),
     ]
     return "\n".join(part for title, keys in sections for part in _section(title, keys.items()))
 

@@ -84,6 +84,15 @@ LISTS: Mapping[str, Keys] = {
         "not_before": "first moment it holds",
         "until": "moment it ends",
     },
+    "guard": {
+        "id": "name of the rule, unique",
+        "why": "the reason, in prose; whoever posts reads it",
+        "collection": "collections that it watches; left out: all",
+        "by": "whose posts it watches; left out: everybody's",
+        "what": "which objects it stops, by what is posted (keys of its own)",
+        "act": "'refuse', 'quarantine', or 'strip': everybody but the submitter reads a copy without the properties",
+        "properties": "properties to take out; act 'strip' only",
+    },
     "never": {**_RULE, **_WHAT},
     "test": {
         "id": "name of the example",
@@ -93,6 +102,7 @@ LISTS: Mapping[str, Keys] = {
         "read": "audiences that read it",
         "hide": "audiences that do not",
         "redact": "audiences that read a copy with something taken out",
+        "post": "what guards make of it: 'accepted', 'refused' or 'quarantined'",
     },
 }
 
@@ -163,6 +173,19 @@ WHAT: Mapping[str, Key] = {
     "confidence_below": Key("number", "", "confidence under this; missing counts as under", negatable=False),
     "confidence_at_least": Key("number", "", "confidence of this or more", negatable=False),
     "revoked": Key("flag", "", "whether it is revoked", negatable=False),
+}
+
+#: Conditions of a guard on the posted object itself. All texts are compared as plain words.
+GUARD_WHAT: Mapping[str, Key] = {
+    "type": Key("texts", "text", "STIX types"),
+    "label": Key("texts", "text", "labels"),
+    "label_prefix": Key("texts", "text", "beginnings of labels, such as 'customer:'"),
+    "identity_class": Key("texts", "text", "identity classes"),
+    "sector": Key("texts", "text", "values of `sectors`"),
+    "property": Key("texts", "text", "properties that are there; nested ones with dots: 'extensions.ID.name'"),
+    "extension": Key("texts", "text", "extension ids"),
+    "text": Key("table", "text", "table of property -> words or phrases, one of which is in its text", False),
+    "names_customer": Key("texts", "text", "names, one of which is in any text of the object, as whole words", False),
 }
 
 #: Further keys of `unless`.

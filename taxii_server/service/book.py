@@ -119,6 +119,8 @@ class Book:
         self.events: tuple[Event, ...] = ()
         #: position of a record that a write brought back into sight -> the place from which on it stands
         self.opened: dict[int, int] = {}
+        #: position of a record whose arrival brought back what refers to it -> the place where that stands
+        self.arrived: dict[int, int] = {}
         #: epoch of the newest catalog that the log tells of
         self.epoch = 0
         #: how many entries of the log are known; readers compare it with a page's horizon
@@ -234,6 +236,7 @@ class Book:
         events = [read_event(entry.number, entry.payload) for entry in entries if entry.kind == EVENT]
         for event in events:
             self.opened.update(event.opened)
+            self.arrived.update(event.arrived)
             self.epoch = event.epoch or self.epoch
         self.events += tuple(event for event in events if not event.is_silent())
         if grown or markings or any(event.changes_sight() for event in events):

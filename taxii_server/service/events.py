@@ -9,7 +9,8 @@ An event says about itself, in the log:
 * `grants`: which facets which audience can read from then on, by the labels that hold them as their own;
 * `views`: the feeds that a view shows from then on; `reach`: the feeds that an audience reaches from then on;
 * `classes`: for whom the entries of each class are (audiences, and views for whose readers they are);
-* `opened`: records that a write of their submitter brought back, or whose arrival brought back what refers to them.
+* `opened`: records that a write of their submitter brought back;
+* `arrived`: records that came with the event, and brought back what refers to them.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Event:
     reach: Mapping[str, frozenset[str]] = field(default_factory=dict)
     classes: tuple[EventClass, ...] = ()
     opened: Mapping[int, int] = field(default_factory=dict)
+    arrived: Mapping[int, int] = field(default_factory=dict)
 
     def classes_for(self, audience: str, view: str | None) -> tuple[int, ...]:
         """The classes whose entries may be for this audience in this view."""
@@ -79,7 +81,7 @@ class EventFacts:
     reach: Mapping[str, Collection[str]] = field(default_factory=dict)
     classes: Sequence[EventClass] = ()
 
-    def payload(self, base: int, end: int, opened: Iterable[int] = ()) -> str:
+    def payload(self, base: int, end: int, opened: Iterable[int] = (), arrived: Iterable[int] = ()) -> str:
         """The entry of the log; audiences that gain the same stand together."""
         grants: dict[tuple[int, ...], list[str]] = {}
         for audience, labels in sorted(self.grants.items()):
@@ -93,6 +95,7 @@ class EventFacts:
             "reach": {audience: sorted(feeds) for audience, feeds in self.reach.items()},
             "classes": [[sorted(each.audiences), sorted(each.views)] for each in self.classes],
             "opened": sorted(opened),
+            "arrived": sorted(arrived),
         }
         kept = {name: value for name, value in parts.items() if value or name in ("base", "end")}
         return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()

@@ -42,7 +42,7 @@ class Hub:
         self.settings = settings
         self.store = store
         self.book = Book(store)
-        self.writer = Writer(store, self.book)
+        self.writer = Writer(store, self.book, lambda: self.snapshot.catalog.policy.guards)
         self.statuses = Statuses(store, settings.status_hours)
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None

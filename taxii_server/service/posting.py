@@ -8,7 +8,7 @@ posted again: what is already there is a success and makes no new record.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar, cast
 
@@ -18,13 +18,16 @@ from taxii_server.catalog import Collection
 from taxii_server.errors import BadContent, InvalidObject, StorageUnavailable
 from taxii_server.model import Draft, PageQuery, Record, Traits
 from taxii_server.policy import Facets, Policy, Vocabulary
+from taxii_server.policy.guard import Guard, Stop, watch_over
 from taxii_server.service.book import Behind, Book, Coarse, LabelKey, LabelsMissing
+from taxii_server.service.guarding import Gate, Stopped, refusal
 from taxii_server.service.reopening import Readers, with_reopening
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
 from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.traits import read_traits
 from taxii_server.stix.validate import Strictness, read_object
 from taxii_server.storage.base import Plan, Store
+from taxii_server.storage.quarantine import Entry
 from taxii_server.times import format_position
 
 #: Objects of one transaction: large enough to be quick, small enough to let other writers in between.
@@ -37,20 +40,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of one object of a body, in its order: a success, or a failure with its reason."""
+    """What became of one object of a body, in its order: a success, or a failure with its reason.
+
+    `stopped`: what a guard did with it, if one did.
+    """
 
     id: str
     version: str
     message: str | None
     ok: bool
+    stopped: Stopped | None = None
 
 
 class Writer:
-    """The writes of one server."""
+    """The writes of one server. `guards` gives those of the policy in force."""
 
-    def __init__(self, store: Store, book: Book) -> None:
+    def __init__(self, store: Store, book: Book, guards: Callable[[], Sequence[Guard]]) -> None:
         self._store = store
         self._book = book
+        self._guards = guards
         #: who reads what under the catalog in force; set by the hub
         self.readers: Readers = lambda facets, governor: frozenset()
 
@@ -60,21 +68,39 @@ class Writer:
         collection: Collection,
         body: bytes,
         progress: Callable[[int], None] = lambda done: None,
+        guards: Sequence[Guard] | None = None,
     ) -> list[Added]:
         """Store the objects of a TAXII envelope or STIX bundle for this submitter.
 
         Raises BadContent when the body as a whole cannot be processed. A bad object becomes a failure,
-        the others go on. `progress` is told how many objects of the body are done.
+        and so does one that a guard stops; the others go on. `progress` is told how many objects of the body are
+        done. `guards`: those of the request's policy; None: those in force.
         """
         items = read_envelope(body)
         most = collection.limits.max_objects
         if most and len(items) > most:
             raise BadContent(f"{len(items)} objects in one request, this collection takes {most}; send several")
+        watch = watch_over(self._guards() if guards is None else guards, collection.name, submitter)
+        gate = None if watch is None else Gate(watch, self._store, submitter, collection.id, items)
         results: list[Added] = []
         for start in range(0, len(items), PORTION):
-            results += self._add_portion(submitter, collection, items[start : start + PORTION], start)
+            results += self._add_portion(submitter, collection, items[start : start + PORTION], start, gate)
             progress(len(results))
         return results
+
+    def restore(self, collection: Collection, entry: Entry) -> Added:
+        """Store what was held in quarantine (an entry with its content) as the post of its submitter.
+
+        Like any other post, but that no guard can hold it any more; one that refuses it still does.
+        """
+        (item,) = read_envelope(b'{"objects":[' + entry.content + b"]}")
+        watch = watch_over(self._guards(), collection.name, entry.submitter)
+        stop = watch.judge(item.value) if watch is not None else None
+        if stop is not None and stop.act == "refuse":
+            return _refused(item, 0, refusal(stop), "refused")
+        item = replace(item, bundle_spec=entry.spec_version)
+        (added,) = self._add_portion(entry.submitter, collection, [item], 0, None)
+        return added
 
     def delete(self, object_id: str, pick: Callable[[Sequence[Record]], Sequence[Record]]) -> list[Record]:
         """Delete those records of this id that `pick` chooses among all of the store; which went.
@@ -147,12 +173,16 @@ class Writer:
 
     # ---- add
 
-    def _add_portion(self, submitter: str, collection: Collection, items: Sequence[Item], first: int) -> list[Added]:
+    def _add_portion(
+        self, submitter: str, collection: Collection, items: Sequence[Item], first: int, gate: Gate | None
+    ) -> list[Added]:
         results: list[Added | None] = [None] * len(items)
         drafts: list[Draft] = []
         traits: list[Traits] = []
         places: list[int] = []
         definitions: list[str] = []
+        held: list[tuple[int, Draft, Stop]] = []
+        stops = {} if gate is None else gate.stops
         strictness, accepts = cast(Strictness, collection.strictness), frozenset(collection.accepts)
         for place, item in enumerate(items):
             try:
@@ -160,29 +190,41 @@ class Writer:
             except InvalidObject as error:
                 results[place] = _refused(item, first + place, str(error))
                 continue
+            stop = stops.get(first + place)
+            if stop is not None and stop.act == "refuse":
+                results[place] = _refused(item, first + place, refusal(stop), "refused")
+                continue
+            draft = Draft(
+                collection=collection.id,
+                submitter=submitter,
+                id=checked.id,
+                type=checked.type,
+                spec_version=checked.spec_version,
+                version=checked.version,
+                version_key=checked.version_key,
+                content=checked.raw,
+                digest=checked.digest,
+                hard_refs=checked.hard_refs,
+                soft_refs=checked.soft_refs,
+            )
+            if stop is not None:
+                held.append((place, draft, stop))
+                continue
             if checked.marking_definition is not None:
                 definitions.append(checked.marking_definition)
-            drafts.append(
-                Draft(
-                    collection=collection.id,
-                    submitter=submitter,
-                    id=checked.id,
-                    type=checked.type,
-                    spec_version=checked.spec_version,
-                    version=checked.version,
-                    version_key=checked.version_key,
-                    content=checked.raw,
-                    digest=checked.digest,
-                    hard_refs=checked.hard_refs,
-                    soft_refs=checked.soft_refs,
-                )
-            )
+            drafts.append(draft)
             traits.append(
                 read_traits(
                     checked.value, collection=collection.id, submitter=submitter, spec_version=checked.spec_version
                 )
             )
             places.append(place)
+        if gate is not None:
+            # Before the records: what refers to something held must not be there without it being held.
+            verdicts = gate.hold([(draft, stop) for _, draft, stop in held])
+            for (place, draft, _), verdict in zip(held, verdicts, strict=True):
+                ok = verdict.stopped is None
+                results[place] = Added(draft.id, draft.version or "", verdict.message, ok, verdict.stopped)
         self._book.learn_markings(definitions)
         for place, added in zip(places, self._store_drafts(drafts, traits), strict=True):
             results[place] = added
@@ -294,7 +336,7 @@ class Writer:
         return self._book.label(label).key
 
 
-def _refused(item: Item, place: int, message: str) -> Added:
+def _refused(item: Item, place: int, message: str, stopped: Stopped | None = None) -> Added:
     value = item.value if isinstance(item.value, dict) else {}
     id_ = value.get("id")
     version = value.get("modified", value.get("created"))
@@ -303,6 +345,7 @@ def _refused(item: Item, place: int, message: str) -> Added:
         version=version if isinstance(version, str) else "",
         message=message,
         ok=False,
+        stopped=stopped,
     )
 
 

@@ -39,7 +39,7 @@ class References:
         self._derives = catalog.policy.defaults.refs_lists == "derive"
         self.governed = catalog.policy.defaults.versions != "independent"
         #: whether anything of this audience stands elsewhere than at its own position
-        self.moves = bool(sight.since or sight.reached or book.opened)
+        self.moves = bool(sight.since or sight.reached or book.opened or book.arrived)
         self.waits = bool(sight.delays) and any(access.delay_us for access in sight.access.values())
         #: what is known: the records of these ids, and the newest of each submitter
         self.records: dict[str, list[Record]] = {}
@@ -250,8 +250,8 @@ class References:
         """The place of the event since which the record by itself is in sight; 0: since its own place."""
         feed = self.key(record).facets.collection
         moment = max(self._sight.since.get(record.label, 0), self._sight.reached.get(feed, 0))
-        # What arrives in the write that brings something into sight stands right behind the event.
-        return max(moment if moment > record.position else 0, self._book.opened.get(record.position, 0))
+        opened = max(self._book.opened.get(record.position, 0), self._book.arrived.get(record.position, 0))
+        return max(moment if moment > record.position else 0, opened)
 
     def _spread(self, own: Callable[[Record], int]) -> dict[str, int]:
         """The least value of each id: of its best record the greatest of its own and of what it refers to."""

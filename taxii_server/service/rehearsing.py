@@ -142,6 +142,10 @@ class Rehearsal(Store):
 
     # ---- not here
 
+    @property
+    def quarantine(self) -> NoReturn:
+        self._refuse()
+
     def prepare(self) -> None:
         """Nothing: the real store is left as it is."""
 

@@ -3,7 +3,8 @@ refers to an object of which nothing could be read so far (policy design, C9, C1
 
 Whoever polls has passed the place of what comes back. So the write makes an event of it: an older version that comes
 back stands at the event for everybody, and what refers to an object that comes into sight for those who gain it.
-Most writes bring nothing back: new objects, and new versions that are read by whoever read the old ones.
+Most writes bring nothing back: new objects, and new versions that are read by whoever read the old ones. Only what
+the same submitter posted before is compared, so that the work of a post does not tell what others have hidden.
 """
 
 from __future__ import annotations
@@ -46,12 +47,15 @@ def with_reopening(
         return readers(key.facets, key.governor) - {key.facets.submitter}
 
     found = _Reopened()
-    inserted: dict[str, list[int]] = {}
-    for number, (draft, _) in enumerate(plan.inserts):
-        inserted.setdefault(draft.id, []).append(number)
+    groups: dict[tuple[str, str], list[Record]] = {}
     for id_, records in present.items():
-        if records and (id_ in inserted or any(each.position in plan.relabels for each in records) or plan.deletes):
-            _look(id_, records, inserted.get(id_, ()), plan, read_by, found)
+        for record in records:
+            groups.setdefault((id_, record.submitter), []).append(record)
+    arrivals: dict[tuple[str, str], list[int]] = {}
+    for number, (draft, _) in enumerate(plan.inserts):
+        arrivals.setdefault((draft.id, draft.submitter), []).append(number)
+    for key, records in groups.items():
+        _look(key[0], records, arrivals.get(key, ()), plan, read_by, found)
     if not (found.records or found.ids):
         return plan
     return replace(plan, event=lambda inside: _event(inside, found))
@@ -65,17 +69,18 @@ def _look(
     read_by: Callable[[int], frozenset[str]],
     found: _Reopened,
 ) -> None:
+    """Compare who reads something of these records of one submitter before and after the write."""
+    moved = [record for record in records if record.position in plan.relabels]
+    gone = [record for record in records if record.position in plan.deletes]
+    if not (moved or gone or inserted):
+        return
     before = _NOBODY.union(*(read_by(record.label) for record in records))
-    after = _NOBODY
-    for record in records:
-        if record.position in plan.deletes:
-            continue
-        label = plan.relabels.get(record.position, record.label)
-        now = read_by(label)
-        after |= now
-        if label != record.label and now - read_by(record.label):
+    gained = _NOBODY
+    for record in moved:
+        now = read_by(plan.relabels[record.position])
+        if now - read_by(record.label):
             found.records.append(record.position)
-    gained = after - before
+        gained |= now - before
     for number in inserted:
         now = read_by(plan.inserts[number][1]) - before
         if now:
@@ -106,7 +111,6 @@ def _event(inside: Inside, found: _Reopened) -> EventPlan | None:
     facts = EventFacts(classes=[EventClass(each) for each in classes])
 
     def payload(base: int, end: int, positions: Sequence[int]) -> str:
-        opened = [*found.records, *(positions[number] for number in found.arrivals)]
-        return facts.payload(base, end, opened)
+        return facts.payload(base, end, found.records, [positions[number] for number in found.arrivals])
 
     return EventPlan([(numbers[each], position) for position, each in entries.items()], payload)

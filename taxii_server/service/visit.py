@@ -122,7 +122,7 @@ class Visit:
     def add(self, collection: Collection, body: bytes) -> bytes:
         """Store the objects of the body; the status resource. Raises BadContent when the whole body is unusable."""
         requested = now_position()
-        results = self.writer.add(self.actor.partner, collection, body)
+        results = self.writer.add(self.actor.partner, collection, body, guards=self.catalog.policy.guards)
         status = self.statuses.save(collection.api_root, self.actor.partner, requested, results)
         self._record("add", collection, **_counts(results))
         return status
@@ -191,9 +191,16 @@ class Visit:
         audit.record(event, partner=actor.partner, credential=actor.credential, collection=collection.name, **facts)
 
 
-def _counts(results: Sequence[Added]) -> dict[str, int]:
+def _counts(results: Sequence[Added]) -> dict[str, int | None]:
     ok = sum(added.ok for added in results)
-    return {"total": len(results), "success": ok, "failure": len(results) - ok}
+    stopped = [added.stopped for added in results]
+    return {
+        "total": len(results),
+        "success": ok,
+        "failure": len(results) - ok,
+        "refused_by_guard": stopped.count("refused") or None,
+        "quarantined": stopped.count("quarantined") or None,
+    }
 
 
 def _chosen(records: Sequence[Record], filters: Filters, versions: VersionChoice) -> list[Record]:

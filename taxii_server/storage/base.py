@@ -43,6 +43,7 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
+from taxii_server.storage.quarantine import Quarantine
 
 
 class Inside(Protocol):
@@ -59,13 +60,13 @@ class Inside(Protocol):
         """As `Store.referrers`."""
 
 
-#: Gets the transaction after deletions and label changes, says what else to write. May be called again, as a planner.
+#: Gets the transaction when all of its plan is written, says what else to write. May be called again, as a planner.
 EventPlanner = Callable[[Inside], EventPlan | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one write transaction does: deletions, label changes, the event, then insertions in this order."""
+    """What one write transaction does: deletions, label changes, insertions in this order, then the event."""
 
     inserts: Sequence[tuple[Draft, int]] = ()
     relabels: Mapping[int, int] = field(default_factory=dict)
@@ -193,6 +194,11 @@ class Store(ABC):
     @abstractmethod
     def count_by_label(self) -> dict[int, int]:
         """How many records carry each label. For operators; never part of an answer to a partner."""
+
+    @property
+    @abstractmethod
+    def quarantine(self) -> Quarantine:
+        """What guards held back; no part of the records (see quarantine.py)."""
 
     # ---- statuses
 

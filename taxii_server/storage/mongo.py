@@ -38,6 +38,7 @@ from taxii_server.storage.bands import band_end
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_schema import portions
 from taxii_server.times import now_position
 
@@ -118,30 +119,24 @@ class MongoStore(Store):
                 session.abort_transaction()
                 return ()
             _clear(database, session, plan)
-            inside = InsideMongo(database, session, clock)
-            positions, moved = self._event_and_positions(inside, plan.event, len(plan.inserts))
+            positions = _positions_after(self._present(clock), len(plan.inserts))
             if plan.inserts:
                 _insert(database, session, plan, positions)
-            _move_clock(inside, moved)
+            inside = InsideMongo(database, session, clock)
+            _move_clock(inside, self._write_event(inside, plan.event, positions))
             self.before_commit()
             return positions
 
         return self._connection.transaction(run)
 
-    def _event_and_positions(
-        self, inside: InsideMongo, event: EventPlanner | None, count: int
-    ) -> tuple[tuple[int, ...], Document]:
-        """Write the event, if there is one; the positions of so many insertions behind it, and the clock after them."""
-        planned = event(inside) if event is not None else None
-        last = self._present(inside.clock)
+    def _write_event(self, inside: InsideMongo, event: EventPlanner | None, positions: Sequence[int]) -> Document:
+        """Write the event, if there is one, behind everything that there is; what changes of the clock document."""
+        planned = None if event is None else event(inside)
         if planned is None:
-            positions = _positions_after(last, count)
-            return positions, {"position": Int64(positions[-1])} if positions else {}
-        (base,) = _positions_after(last, 1)
-        last = band_end(base, len(planned.entries))
-        positions = _positions_after(last, count)
+            return {"position": Int64(positions[-1])} if positions else {}
+        (base,) = _positions_after(positions[-1] if positions else self._present(inside.clock), 1)
         length = events.write_event(inside, planned, base, positions, _log_key)
-        return positions, {"position": Int64(positions[-1] if positions else last), "log": length}
+        return {"position": Int64(band_end(base, len(planned.entries))), "log": length}
 
     def _present(self, clock: Document) -> int:
         """The clock, moved on to the present: a multiple of POSITION_UNIT."""
@@ -223,6 +218,10 @@ class MongoStore(Store):
 
         return self._connection.snapshot(read, patient=True)
 
+    @property
+    def quarantine(self) -> MongoQuarantine:
+        return MongoQuarantine(self._connection, self._now)
+
     # ---- statuses
 
     def save_status(self, status: StoredStatus) -> None:
@@ -293,8 +292,7 @@ class MongoStore(Store):
                 session.abort_transaction()
                 return newest
             inside = InsideMongo(database, session, clock)
-            _, moved = self._event_and_positions(inside, event, 0)
-            _move_clock(inside, moved)
+            _move_clock(inside, self._write_event(inside, event, ()))
             epoch = clock["catalog_epoch"] + 1
             applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), judged)
             database["catalog"].insert_one(

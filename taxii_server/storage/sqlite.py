@@ -34,6 +34,7 @@ from taxii_server.storage.bands import band_end, first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
 from taxii_server.storage.sqlite_query import INSERT, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.times import format_position, instant_key, now_position
@@ -128,28 +129,25 @@ class SQLiteStore(Store):
                 "UPDATE records SET label = ? WHERE position = ?",
                 ((label, position) for position, label in plan.relabels.items()),
             )
-            positions = self._write_event_and_positions(connection, plan.event, len(plan.inserts))
+            positions = self._take_positions(db, len(plan.inserts))
             rows = (
                 _row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True)
             )
             db.executemany(INSERT, rows)
             events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
+            if plan.event is not None:
+                self._write_event(connection, plan.event, positions)
             self.before_commit()
         return positions
 
-    def _write_event_and_positions(
-        self, connection: Connection, event: EventPlanner | None, count: int
-    ) -> tuple[int, ...]:
-        """Write the event, if there is one, and take the positions of so many insertions behind it."""
+    def _write_event(self, connection: Connection, event: EventPlanner, positions: Sequence[int]) -> None:
+        """Write the event, if there is one, behind everything that there is."""
         db = connection.db
-        planned = event(InsideSQLite(db, connection.want)) if event is not None else None
-        if planned is None:
-            return self._take_positions(db, count)
-        (base,) = self._take_positions(db, 1)
-        db.execute("UPDATE facts SET last_position = ?", (band_end(base, len(planned.entries)),))
-        positions = self._take_positions(db, count)
-        events.write_event(db, planned, base, positions, _log_hash)
-        return positions
+        planned = event(InsideSQLite(db, connection.want))
+        if planned is not None:
+            (base,) = self._take_positions(db, 1)
+            db.execute("UPDATE facts SET last_position = ?", (band_end(base, len(planned.entries)),))
+            events.write_event(db, planned, base, positions, _log_hash)
 
     def _take_positions(self, db: sqlite3.Connection, count: int) -> tuple[int, ...]:
         if not count:
@@ -237,6 +235,10 @@ class SQLiteStore(Store):
     def count_by_label(self) -> dict[int, int]:
         return dict(self._read("SELECT label, count(*) FROM records INDEXED BY records_by_label GROUP BY label"))
 
+    @property
+    def quarantine(self) -> SQLiteQuarantine:
+        return SQLiteQuarantine(self._database, self._now)
+
     # ---- statuses
 
     def save_status(self, status: StoredStatus) -> None:
@@ -305,7 +307,8 @@ class SQLiteStore(Store):
                 moment = max(moment, newest.moment)
                 if (newest.digest, newest.moment) == (digest, moment):
                     return newest
-            self._write_event_and_positions(connection, event, 0)
+            if event is not None:
+                self._write_event(connection, event, ())
             epoch = newest.epoch + 1 if newest else 1
             applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), moment)
             db.execute(

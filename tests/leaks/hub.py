@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from taxii_server.app import create_app
 from taxii_server.auth.secrets import new_token
+from taxii_server.model import POSITION_UNIT
 from taxii_server.service.hub import Hub
 from taxii_server.storage.base import Store
 from taxii_server.storage.mongo import MongoStore
@@ -120,7 +121,7 @@ def _fixed(clock: Clock) -> Iterator[None]:
     def steps(count: int) -> list[int]:
         return random.Random(clock.now).choices((1, 2, 3), k=count)
 
-    choices = SimpleNamespace(choices=lambda _steps, k: steps(k))
+    choices = SimpleNamespace(choices=lambda _steps, k: [POSITION_UNIT * step for step in steps(k)])
     tokens = SimpleNamespace(token_bytes=lambda count: bytes(step - 1 for step in steps(count)))
     with ExitStack() as stack:
         stack.enter_context(patch("taxii_server.storage.sqlite._random", choices))

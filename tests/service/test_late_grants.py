@@ -250,9 +250,9 @@ def test_what_refers_to_an_object_comes_when_a_version_of_it_can_be_read(site: S
     assert carol.poll() == bob.poll() == ids(other)
     shown = {**hidden, "modified": "2021-01-01T00:00:00.000Z", **marked("green")}
     site.store("alice", "alice-box", shown)
-    assert carol.poll() == ids(link, shown)
+    assert carol.poll() == ids(shown, link)
     assert carol.poll() == []
-    assert walked(site) == ids(other, link, shown)
+    assert walked(site) == ids(other, shown, link)
 
 
 def test_a_new_version_that_opens_nothing_makes_no_event(site: Site) -> None:

@@ -61,15 +61,13 @@ class EventsContract:
 
     # ---- the place of an event
 
-    def test_an_event_lies_behind_what_was_there_and_before_what_comes_with_it(self, store: Store, label: int) -> None:
+    def test_an_event_lies_behind_what_was_there_and_what_comes_with_it(self, store: Store, label: int) -> None:
         before = insert(store, label, draft(), draft())
         number, base, end = happen(store, [(0, before[1]), (0, before[0])], inserts=2)
         (entry,) = store.log_after(number - 1)
         inserted = json.loads(entry.payload)[3]
-        assert before[-1] < base
-        assert end == base + POSITION_UNIT
-        assert end < inserted[0] < inserted[1]
-        assert store.clock() == inserted[1]
+        assert before[-1] < inserted[0] < inserted[1] < base
+        assert store.clock() == end == base + POSITION_UNIT
         assert store.state().log_length == number
 
     def test_an_event_without_entries_takes_one_place(self, store: Store, label: int) -> None:
@@ -131,7 +129,7 @@ class EventsContract:
 
     # ---- what an event sees
 
-    def test_an_event_sees_the_records_after_deletions_and_label_changes(self, store: Store) -> None:
+    def test_an_event_sees_the_records_as_the_write_leaves_them(self, store: Store) -> None:
         old, new = new_labels(store, 2)
         gone, moved, kept = insert(store, old, draft(), draft(), draft())
         seen: list[tuple[int, ...]] = []

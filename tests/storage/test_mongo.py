@@ -25,9 +25,11 @@ from taxii_server.storage import mongo_connection, mongo_schema
 from taxii_server.storage.base import Plan, Store
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_connection import Connection
+from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
 from tests.mongo import running_mongod
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
     Background,
     Follower,
@@ -100,7 +102,7 @@ def label(store: Store) -> int:
     return new_labels(store, 1)[0]
 
 
-class TestContract(StoreContract):
+class TestContract(QuarantineContract, StoreContract):
     @pytest.fixture
     def store_factory(self, store_factory: StoreFactory) -> StoreFactory:
         return store_factory
@@ -246,6 +248,17 @@ def test_an_older_database_is_migrated_step_by_step(
     store.prepare()
     assert steps == ["one", "two"]
     assert store.state().log_length == 1
+
+
+def test_a_database_without_a_quarantine_gets_one_with_its_indexes(
+    store: Store, mongo_client: Client, mongo_database_url: str
+) -> None:
+    database = mongo_client.get_database(mongo_database_url.rpartition("/")[2].partition("?")[0])
+    database["quarantine"].drop()
+    store.prepare()
+    (kept,) = store.quarantine.hold([entry(1)])
+    assert store.quarantine.page(EntryQuery(9)) == [kept]
+    assert database["quarantine"].index_information()["object"]["unique"]
 
 
 def test_stores_may_prepare_at_the_same_time(mongo_database_url: str) -> None:

@@ -19,11 +19,13 @@ import pytest
 from taxii_server.errors import SchemaTooNew, StorageError, StorageUnavailable
 from taxii_server.model import PageQuery, StoredStatus
 from taxii_server.storage.base import Store
+from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.storage.sqlite import SQLiteStore
 from taxii_server.storage.sqlite_query import ARMS_MAX, LOOKUP, page_statement
-from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration
+from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration, _add_quarantine
 from taxii_server.times import now_position
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
     TIMEOUT_S,
     Background,
@@ -87,7 +89,7 @@ def store(open_sqlite: Opener) -> SQLiteStore:
     return open_sqlite()
 
 
-class TestSQLite(StoreContract):
+class TestSQLite(QuarantineContract, StoreContract):
     @pytest.fixture
     def store_factory(self, open_sqlite: Opener) -> StoreFactory:
         return open_sqlite
@@ -236,6 +238,15 @@ class TestSchema:
         assert read(newer, query(label)) == given
         assert newer._read("SELECT position FROM notes ORDER BY position") == [(position,) for position in given]
         assert newer._read("PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
+
+    def test_a_database_of_before_quarantines_gets_one(self, open_sqlite: Opener) -> None:
+        older = open_sqlite(migrations=MIGRATIONS[: MIGRATIONS.index(_add_quarantine)])
+        secret = older.secret()
+        older.close()
+        newer = open_sqlite()
+        (kept,) = newer.quarantine.hold([entry(1)])
+        assert newer.quarantine.page(EntryQuery(9)) == [kept]
+        assert newer.secret() == secret
 
     def test_a_migration_that_fails_changes_nothing(self, open_sqlite: Opener) -> None:
         open_sqlite().close()

@@ -88,6 +88,20 @@ _COLLECTION = Shape(
 _MANIFEST_RECORD = Shape(
     {"id": is_text, "date_added": is_like(TS6), "version": is_text}, {"media_type": is_like(_MEDIA_TYPE)}
 )
+_QUARANTINED = Shape(
+    {
+        "id": is_like(UUID4),
+        "state": lambda value: value in ("held", "released", "dropped"),
+        "guard": is_text,
+        "object_id": is_text,
+        "type": is_text,
+        "spec_version": is_text,
+        "submitter": is_text,
+        "held": is_like(TS6),
+        "can_release": is_flag,
+    },
+    {"version": is_text, "decided": is_like(TS6), "decided_by": is_text, "object": is_stix},
+)
 _RELEASE = Shape(
     {
         "id": is_text,
@@ -110,6 +124,8 @@ _OWN_ROOT = Shape(
     },
 )
 SHAPES = {
+    "quarantine": Shape({}, {**_PAGED, "quarantine": is_list_of(_QUARANTINED)}),
+    "quarantine-entry": _QUARANTINED,
     "release": _RELEASE,
     "releases": Shape({}, {"releases": is_list_of(_RELEASE)}),
     "rights": Shape(
@@ -199,6 +215,10 @@ _ENDPOINTS = [
     ("POST", r"/[^/]+/releases/", "release", False),
     ("GET", r"/[^/]+/releases/[^/]+/", "release", False),
     ("DELETE", r"/[^/]+/releases/[^/]+/", None, False),
+    ("GET", r"/[^/]+/collections/[^/]+/quarantine/", "quarantine", False),
+    ("GET", r"/[^/]+/collections/[^/]+/quarantine/[^/]+/", "quarantine-entry", False),
+    ("POST", r"/[^/]+/collections/[^/]+/quarantine/[^/]+/release/", "quarantine-entry", False),
+    ("DELETE", r"/[^/]+/collections/[^/]+/quarantine/[^/]+/", None, False),
     ("GET", r"/[^/]+/", "api-root", False),
 ]
 
@@ -245,7 +265,9 @@ def _expected(method: str, path: str, status: int) -> tuple[str | None, bool]:
     bare = path.partition("?")[0]
     for known, pattern, shape, dated in _ENDPOINTS:
         if known == method.replace("HEAD", "GET") and re.fullmatch(pattern, bare):
-            assert status == ({"release": 201}.get(shape or "", 202) if method == "POST" else 200)
+            assert status == (
+                {"release": 201, "quarantine-entry": 200}.get(shape or "", 202) if method == "POST" else 200
+            )
             return shape, dated
     raise AssertionError(f"{method} {path} is no TAXII endpoint, yet it answers {status}")
 
@@ -267,4 +289,4 @@ def _inspect_paging(body: dict[str, Any]) -> None:
     # sends some client into an endless loop or makes it stop early.
     assert ("next" in body) == ("more" in body)
     if "more" in body:
-        assert "objects" in body or "versions" in body
+        assert "objects" in body or "versions" in body or "quarantine" in body

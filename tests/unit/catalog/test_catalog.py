@@ -249,3 +249,26 @@ def test_the_anonymous_partner_is_a_partner_and_no_administrator(
     problems = [str(each) for each in check_settings(Settings(anonymous_partner=partner), catalog)]
     assert len(problems) == (expected is not None)
     assert expected is None or expected in problems[0]
+
+
+GUARD = '\n[[guard]]\nid = "g"\ncollection = ["drop", "lab"]\nwhat = { label = "customer" }\nact = "quarantine"\n'
+
+
+def test_a_guard_that_holds_what_nobody_could_release_is_a_warning() -> None:
+    files = texts.small()
+    files["config/policy.toml"] += GUARD
+    assert parse_catalog(files).warnings == ()  # the partner `desk` is an administrator
+    files["config/partners.toml"] = files["config/partners.toml"].replace("admin = true\n", "")
+    (warning,) = parse_catalog(files).warnings
+    assert str(warning) == (
+        "config/policy.toml: guard[1]: nobody owns lab: only an operator can release what is held (rule 'g')"
+    )
+    files["config/policy.toml"] = files["config/policy.toml"].replace('"quarantine"', '"refuse"')
+    assert parse_catalog(files).warnings == ()
+
+
+def test_a_guard_over_an_unknown_collection_is_an_error() -> None:
+    files = texts.small()
+    files["config/policy.toml"] += GUARD.replace('"lab"', '"labs"')
+    with pytest.raises(ConfigError, match=r"guard\[1\]\.collection: unknown collection 'labs'"):
+        parse_catalog(files)

@@ -11,6 +11,7 @@ import pytest
 
 from taxii_server.catalog import Catalog, Collection, Limits, check_catalog, collection_text, parse_catalog, read_files
 from taxii_server.policy import Audience, Meanings
+from taxii_server.policy.guard import outcome_of, watch_over
 from taxii_server.settings import load
 from taxii_server.settings.rows import markdown_of, rows_of
 
@@ -68,7 +69,7 @@ def test_any_two_partners_read_differently_also_without_what_they_posted_themsel
 
 def test_every_rule_claim_and_example_says_why() -> None:
     policy = tomllib.loads((ROOT / "config/policy.toml").read_text(encoding="utf-8"))
-    for section in ("permit", "forbid", "select", "never", "test"):
+    for section in ("permit", "forbid", "select", "guard", "never", "test"):
         assert [each for each in policy[section] if not each.get("why")] == []
     assert Counter({"never": 3, "test": 8}) <= Counter({name: len(policy[name]) for name in ("never", "test")})
 
@@ -96,6 +97,38 @@ def test_no_vendor_is_offered_another_vendors_drop_box(catalog: Catalog) -> None
     for drop_box, vendor in DROP_BOXES.items():
         for other in DROP_BOXES.values():
             assert (catalog.collections[drop_box].id in catalog.reachable(other)) == (vendor == other)
+
+
+@pytest.mark.parametrize(("drop_box", "vendor"), DROP_BOXES.items())
+def test_a_drop_box_stops_what_names_customers_and_lets_its_vendor_review_it(
+    catalog: Catalog, drop_box: str, vendor: str
+) -> None:
+    watch = watch_over(catalog.policy.guards, drop_box, vendor)
+    assert watch is not None
+    stopped: list[dict[str, object]] = [
+        {"type": "identity", "labels": ["Customer"]},
+        {"type": "campaign", "labels": ["x", "victim:acme"]},
+        {"type": "identity", "identity_class": "individual"},
+        {"type": "sighting", "where_sighted_refs": ["identity--x"]},
+        {"type": "indicator", "x_customer_id": 4711},
+    ]
+    assert [each for each in stopped if watch.judge(each) is None] == []
+    passed: list[dict[str, object]] = [
+        {"type": "identity", "identity_class": "class", "sectors": ["healthcare"]},
+        {"type": "malware", "labels": ["client-side-attack", "customisable"]},
+        {"type": "sighting", "sighting_of_ref": "indicator--x"},
+    ]
+    assert [each for each in passed if watch.judge(each) is not None] == []
+    # Nobody at the hub decides over the vendor's head.
+    assert catalog.collections[drop_box].owner == vendor
+
+
+def test_every_guard_is_in_an_example_and_guards_drop_boxes_only(catalog: Catalog) -> None:
+    policy = catalog.policy
+    stopping = {outcome_of(policy.guards, example)[1] for example in policy.posts}
+    assert {guard.id for guard in policy.guards if guard.act != "strip"} <= stopping
+    assert {guard.id for guard in policy.guards if guard.act == "strip"} == {"tickets-of-bt"}
+    assert all(guard.collections <= set(DROP_BOXES) and guard.collections for guard in policy.guards)
 
 
 def test_the_folders_hold_data_and_no_python() -> None:
