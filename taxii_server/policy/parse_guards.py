@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 
 from taxii_server.policy import schema
 from taxii_server.policy.guard import Act, Guard, GuardTest, Outcome, PostExample
-from taxii_server.policy.parse_rules import RuleReader
+from taxii_server.policy.parse_rules import RuleReader, to_take_out
 from taxii_server.policy.reader import Table
 from taxii_server.policy.rules import Condition, Rule
 from taxii_server.policy.words import PHRASE_MAX_WORDS, Phrases, folded, plain, words
@@ -87,7 +87,7 @@ def _guard(reader: RuleReader, file: str, key: str, data: object) -> tuple[Guard
         collections=frozenset(collections),
         by=frozenset(by),
         what=tuple(tests),
-        properties=table.texts("properties"),
+        properties=to_take_out(table),
     )
     return guard, tuple(conditions)
 

@@ -109,20 +109,11 @@ class RuleReader:
             to=self.conditions(table.table("to", schema.spelled(schema.TO)), grant),
             what=self.conditions(table.table(what_key, schema.spelled(schema.WHAT)), grant),
             unless=self.unless(table.table("unless", schema.unless_keys())) if kind == "forbid" else None,
-            properties=self.stripped(table) if kind == "strip" else (),
+            properties=to_take_out(table) if kind == "strip" else (),
             creator=table.flag("creator") if kind == "strip" else False,
             delay=delay,
             until=table.moment("until") if kind == "embargo" else None,
         )
-
-    def stripped(self, table: Table) -> tuple[str, ...]:
-        names = table.texts("properties")
-        for name in names:
-            if name == "created_by_ref":
-                table.wrong("properties", f"{name!r}: write creator = true")
-            elif name in NEVER_CUT:
-                table.wrong("properties", f"{name!r} stands in every copy, it cannot be taken out")
-        return names
 
     def unless(self, table: Table | None) -> Unless | None:
         if table is None:
@@ -397,6 +388,17 @@ class RuleReader:
         if len(own) != 1:
             table.wrong("creator", f"audience {value!r} has {len(own)} identities; write the id")
         return own[0] if own else None
+
+
+def to_take_out(table: Table) -> tuple[str, ...]:
+    """The `properties` of a table, with a problem for each that no copy can be without."""
+    names = table.texts("properties")
+    for name in names:
+        if name == "created_by_ref":
+            table.wrong("properties", f"{name!r}: write creator = true, in a [[strip]]")
+        elif name in NEVER_CUT:
+            table.wrong("properties", f"{name!r} stands in every copy, it cannot be taken out")
+    return names
 
 
 _COUNTRY_HINTS = {"UK": "GB", "EL": "GR"}
