@@ -17,7 +17,7 @@ from taxii_server.policy.facets import Facets, FacetSource, Vocabulary
 from taxii_server.policy.floor import Ask, View, is_released_to, of_governor, unmarked_rank
 from taxii_server.policy.guard import Guard, PostExample
 from taxii_server.policy.markings import RANKS, Meaning, Meanings
-from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule, in_us
+from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule
 
 Verdict = Literal["read", "derive", "hide"]
 
