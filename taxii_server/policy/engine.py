@@ -8,7 +8,7 @@ what the markings demand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
@@ -250,39 +250,43 @@ def _permit_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     return NO_PERMIT if ruling is NEUTRAL else ruling
 
 
-def _unreadable(view: View, case: JudgedCase, ask: Ask) -> dict[str, str]:
-    """The granular markings whose parts the audience may not read, each with the reason."""
-    found: dict[str, str] = {}
-    for id_, meaning in case.granular:
-        obstacle, _ = _weigh(partial(view.obstacle, meaning), view, case, ask)
-        if obstacle is not None:
-            found[id_] = obstacle[2]
-    return found
+def _without(view: View, case: JudgedCase, parts: Iterable[str], reason: str, why: str) -> Ruling | frozenset[str]:
+    """The granular markings whose parts a copy may not hold: these, and what only its originator hands on.
 
-
-def _keeps_orcon(case: JudgedCase, without: Container[str]) -> bool:
-    """Whether a copy without these parts would hold ORCON material: of that no copy is made, even where released."""
-    return any(meaning.orcon for _, meaning in case.markings) or any(
-        meaning.orcon and id_ not in without for id_, meaning in case.granular
-    )
+    Of ORCON material no copy is made, even where it is released: from a copy such parts are taken out. A ruling
+    where no copy can be made.
+    """
+    if any(meaning.orcon for _, meaning in case.markings):
+        return Ruling("failed", reason, None, f"{why}, and ORCON allows no copy")
+    orcon = {id_ for id_, meaning in case.granular if meaning.orcon}
+    if orcon and not view.derives:
+        return Ruling("failed", reason, None, f"{why}, and ORCON allows no copy of a part")
+    found = orcon.union(parts)
+    if not found.isdisjoint(case.firm):
+        return Ruling("failed", reason, None, f"{why}, and a part of it that would have to go with it cannot")
+    return frozenset(found)
 
 
 def _granular_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     """Markings of parts only tighten: an unreadable part is taken out, or the whole object is hidden."""
     if not case.granular or ask.proof:
         return NEUTRAL
-    unreadable = _unreadable(view, case, ask)
+    unreadable: dict[str, str] = {}
+    for id_, meaning in case.granular:
+        obstacle, _ = _weigh(partial(view.obstacle, meaning), view, case, ask)
+        if obstacle is not None:
+            unreadable[id_] = obstacle[2]
     if not unreadable:
         return PASSED
     why = "; ".join(dict.fromkeys(unreadable.values()))
     if not view.derives:
         return Ruling("failed", "granular", None, f"a part of it is not readable: {why}")
-    if _keeps_orcon(case, unreadable):
-        return Ruling("failed", "granular", None, f"a part of it is not readable, and ORCON allows no copy: {why}")
     if not unreadable.keys().isdisjoint(case.firm):
         return Ruling("failed", "granular", None, f"a part that cannot be taken out is not readable: {why}")
-    text = f"a part of it is taken out: {why}"
-    return Ruling("passed", "granular", None, text, removal=Removal(markings=frozenset(unreadable)))
+    without = _without(view, case, unreadable, "granular", f"a part of it is not readable ({why})")
+    if isinstance(without, Ruling):
+        return without
+    return Ruling("passed", "granular", None, f"a part of it is taken out: {why}", removal=Removal(markings=without))
 
 
 def _strip_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
@@ -304,18 +308,20 @@ def _strip_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
         creator = True
     if not (properties or creator):
         return NEUTRAL
-    rule = rules[0] if rules else None
-    if _keeps_orcon(case, _unreadable(view, case, ask)):
-        return Ruling("failed", "strip", rule, "something has to be taken out of it, and ORCON allows no copy")
-    fixed = sorted(properties.intersection(case.fixed))
-    if fixed:
-        return Ruling("failed", "strip", rule, f"{fixed[0]} has to be taken out of it and cannot")
-    what = ", ".join([*sorted(properties), *(["its creator"] if creator else [])])
+    what = [*sorted(properties), *(["its creator"] if creator else [])]
     by = (
         f"rule{'s' if len(rules) > 1 else ''} {', '.join(map(repr, rules))}" if rules else "a marking hides who made it"
     )
-    text = f"{what} is taken out ({by})"
-    return Ruling("passed", "strip", rule, text, removal=Removal(properties=frozenset(properties), creator=creator))
+    text = f"{', '.join(what)} {'is' if len(what) == 1 else 'are'} taken out ({by})"
+    rule = rules[0] if rules else None
+    fixed = sorted(properties.intersection(case.fixed))
+    if fixed:
+        return Ruling("failed", "strip", rule, f"{fixed[0]} has to be taken out of it and cannot")
+    without = _without(view, case, (), "strip", text)
+    if isinstance(without, Ruling):
+        return without._replace(rule=rule)
+    removal = Removal(markings=without, properties=frozenset(properties), creator=creator)
+    return Ruling("passed", "strip", rule, text, removal=removal)
 
 
 class Step(Protocol):

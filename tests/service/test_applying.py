@@ -251,8 +251,9 @@ def test_rules_that_this_release_does_not_enforce_are_not_loaded_even_if_a_newer
     site: Site,
 ) -> None:
     other = site.worker()
-    embargo = f'{OPEN_POLICY}\n[[embargo]]\nid = "later"\ndelay = "48h"\n'
-    site.hub.store.apply_catalog({**site.files, "config/policy.toml": embargo}, "another digest", "a newer release")
+    name = next(name for name in sorted(site.files) if name.startswith("collections/"))
+    kept_for_a_month = {**site.files, name: f"retention_days = 30\n{site.files[name]}"}
+    site.hub.store.apply_catalog(kept_for_a_month, "another digest", "a newer release")
     with pytest.raises(ConfigError):
         other.load()
     with pytest.raises(ConfigError):

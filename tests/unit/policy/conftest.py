@@ -134,11 +134,12 @@ def ask(make: Callable[..., Policy]) -> Ask:
         policy = make(rules, head)
         carried = values.pop("carried", None)
         newest = values.pop("newest", None)
+        moment = values.pop("moment", None)
         facets = policy.vocabulary.project(thing(**values))
         governor = None if newest is None else policy.vocabulary.project(thing(**newest))  # type: ignore[arg-type]
-        decision = policy.decide(audience, facets, meanings or Meanings.empty(), governor, carried)  # type: ignore[arg-type]
-        explained = policy.explain(audience, facets, meanings or Meanings.empty(), governor, carried)  # type: ignore[arg-type]
-        assert explained.decision == decision
+        question = (audience, facets, meanings or Meanings.empty(), governor, carried, moment)
+        decision = policy.decide(*question)  # type: ignore[arg-type]
+        assert policy.explain(*question).decision == decision  # type: ignore[arg-type]
         return decision
 
     return asked
