@@ -49,6 +49,12 @@ def _print(partner: str, version: VersionExplained) -> None:
         out.print(f"  [red]-[/red] refers to {escape(reference)}, which {partner} may not read")
     if not version.doors:
         out.print(f"  [red]-[/red] no collection that {partner} may read shows what is stored in {version.collection}")
+    if version.copy_id is not None:
+        out.print(f"  [yellow]~[/yellow] {partner} gets a copy instead, {escape(version.copy_id)}")
+    if version.place is not None and version.place != version.date_added:
+        out.print(f"  [yellow]~[/yellow] for {partner} its date_added is {version.place}: since then it can read it")
+    if version.waits_until is not None:
+        out.print(f"  [red]-[/red] held back until {version.waits_until}")
     for door in version.doors if version.readable else ():
         if door in version.served:
             out.print(f"  [green]+[/green] shown in {door}")
@@ -65,7 +71,8 @@ def _told(name: str, detail: str, rule: str | None) -> str:
 def _outcome(partner: str, version: VersionExplained) -> str:
     outcome = version.outcome
     if version.served:
-        return f"[green]{partner} reads it[/green]: {escape(outcome.text)}"
-    allowed = version.explanation.decision.verdict == "read"
+        how = "reads a copy of it, in part" if version.copy_id is not None else "reads it"
+        return f"[green]{partner} {how}[/green]: {escape(outcome.text)}"
+    allowed = version.explanation.decision.verdict != "hide"
     why = f"the policy alone would allow it, but {outcome.text}" if allowed else outcome.text
     return f"[red]{partner} does not get it[/red]: {escape(why)}"

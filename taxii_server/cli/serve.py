@@ -10,6 +10,7 @@ import click
 
 from taxii_server.catalog import read_files
 from taxii_server.cli.context import Command, Session, err, pass_session
+from taxii_server.cli.watch import Watcher
 from taxii_server.errors import ConfigError, StorageError
 from taxii_server.logs import set_up_logs
 from taxii_server.server import Server
@@ -28,8 +29,9 @@ _log = logging.getLogger(__name__)
 def serve(session: Session, /, **flags: Any) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
-    A configuration that does not hold stops the start. SIGHUP reads it again; then a broken one leaves the
-    old one in force. Finishes running requests before it stops.
+    A configuration that does not hold stops the start. Later, files that are edited are put in force by themselves
+    (unless watch_config is off), and SIGHUP reads them again; then a broken one leaves the old one in force.
+    Finishes running requests before it stops.
 
     \b
     Example:
@@ -44,10 +46,16 @@ def serve(session: Session, /, **flags: Any) -> None:
         f"taxii-server: {partners} partners, {collections} collections; store {masked(settings.store)}\n"
         f"taxii-server: discovery at http://{settings.host}:{settings.port}/taxii2/"
     )
-    Server(settings, lambda: apply_again(settings, lambda: session.settings(**flags))).run()
+
+    def again(applied_by: str) -> None:
+        apply_again(settings, lambda: session.settings(**flags), applied_by)
+
+    if settings.watch_config:
+        Watcher(settings, lambda: again("edited files")).start()
+    Server(settings, lambda: again("SIGHUP")).run()
 
 
-def apply_again(running: Settings, read_settings: Callable[[], Settings]) -> None:
+def apply_again(running: Settings, read_settings: Callable[[], Settings], applied_by: str = "SIGHUP") -> None:
     """Put the files on disk in force; when they do not hold, say why and leave the old configuration in force.
 
     Of server.toml this takes over the API roots and the names of the files; other settings wait for a start.
@@ -56,7 +64,7 @@ def apply_again(running: Settings, read_settings: Callable[[], Settings]) -> Non
         settings = read_settings()
         store = open_store(running.store)
         try:
-            applied = Hub(settings, store).apply(read_files(settings), "SIGHUP")
+            applied = Hub(settings, store).apply(read_files(settings), applied_by)
         finally:
             store.close()
     except (ConfigError, StorageError) as error:

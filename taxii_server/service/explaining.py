@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from taxii_server.errors import NotFound
 from taxii_server.model import PageQuery, Record
 from taxii_server.policy import Decision, Explanation
+from taxii_server.service.copies import Served
 from taxii_server.service.hub import Hub
 from taxii_server.service.query import EVERY, Filters
 from taxii_server.service.resolver import Resolver
@@ -29,6 +30,11 @@ _PHRASES = {
     "rel-to": "not releasable to it",
     "not-rel-to": "not releasable to it",
     "orcon": "originator has not released it",
+    "not-in-force": "its marking is not in force yet",
+    "embargo": "held back for a while",
+    "strip": "what has to be taken out cannot be",
+    "no-copy": "what has to be taken out cannot be",
+    "other-copy": "another copy stands in its place",
     "forbid": "forbidden",
     "select": "not relevant",
     "no-permit": "no rule permits it",
@@ -48,6 +54,10 @@ _PHRASES = {
 #: What hides an object that the policy alone would let the audience read.
 NO_DOOR = Decision("hide", "no-door", None, "no door leads to it: no collection that it reads shows it")
 _REFERENCE = Decision("hide", "hidden-reference", None, "it refers to something hidden")
+_WAITS = Decision("hide", "embargo", None, "it is held back until")
+_NO_COPY = Decision(
+    "hide", "no-copy", None, "a part has to be taken out of it, and what is left would be no valid object"
+)
 _OTHER_COPY = Decision("hide", "other-copy", None, "another copy stands in its place")
 
 
@@ -67,18 +77,26 @@ class VersionExplained:
     hidden_references: tuple[str, ...]
     readable: bool
     served: tuple[str, ...]
+    #: the date_added that the audience sees, where it gets the version; None where it does not
+    place: str | None = None
+    #: the id of the copy that it gets in its place
+    copy_id: str | None = None
+    #: until when it has to wait for it, or for what it refers to
+    waits_until: str | None = None
 
     @property
     def outcome(self) -> Decision:
         """What decides in the end: the policy, or what hides the version although the policy allows it."""
         decision = self.explanation.decision
-        if self.served or decision.verdict != "read":
+        if self.served or decision.verdict == "hide":
             return decision
         if not self.doors:
             return NO_DOOR
+        if self.waits_until is not None:
+            return replace(_WAITS, rule=decision.rule, text=f"{_WAITS.text} {self.waits_until}")
         if self.hidden_references:
             return replace(_REFERENCE, text=f"{_REFERENCE.text}: {self.hidden_references[0]}")
-        return _OTHER_COPY
+        return _OTHER_COPY if self.readable and decision.verdict == "read" else _NO_COPY
 
 
 def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
@@ -90,10 +108,13 @@ def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
         raise NotFound
     resolver = _resolver(hub, snapshot, audience)
     readable = {record.position for record in resolver.readable(records, hub.store.clock())}
-    served = _served(hub, snapshot, audience, [record for record in records if record.position in readable])
+    passed = hub.store.clock()
+    served = _served(hub, snapshot, audience, [record for record in records if record.position in readable], passed)
     names = {collection.id: collection.name for collection in snapshot.catalog.collections.values()}
     explained: list[VersionExplained] = []
     for record in records:
+        items = [found[record.position] for found in served.values() if record.position in found]
+        waits = resolver.waits_until(record, passed)
         explained.append(
             VersionExplained(
                 record=record,
@@ -103,7 +124,10 @@ def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
                 doors=_doors(snapshot, audience, record.collection),
                 hidden_references=resolver.hidden_references(record),
                 readable=record.position in readable,
-                served=tuple(name for name, positions in served.items() if record.position in positions),
+                served=tuple(name for name, found in served.items() if record.position in found),
+                place=format_position(items[0].at) if items else None,
+                copy_id=items[0].id if items and items[0].form == "copy" else None,
+                waits_until=None if waits is None else format_position(waits),
             )
         )
     return explained
@@ -210,13 +234,14 @@ def _doors(snapshot: Snapshot, audience: str, collection_id: str) -> tuple[str, 
     )
 
 
-def _served(hub: Hub, snapshot: Snapshot, audience: str, readable: list[Record]) -> dict[str, set[int]]:
-    """For each collection that the audience reads: which positions of these readable records of one id it serves."""
+def _served(
+    hub: Hub, snapshot: Snapshot, audience: str, readable: list[Record], passed: int
+) -> dict[str, dict[int, Served]]:
+    """For each collection that the audience reads: what it serves of these readable records of one id, by position."""
     catalog, reader = snapshot.catalog, snapshot.reader
     sight = snapshot.sights.of(audience)
     every = Filters(spec_versions=("2.0", "2.1"), versions=EVERY)
-    passed = hub.store.clock()
-    served: dict[str, set[int]] = {}
+    served: dict[str, dict[int, Served]] = {}
     for collection in catalog.collections.values():
         if catalog.rights(collection, audience).read:
             feeds = catalog.feeds(collection)
@@ -224,7 +249,8 @@ def _served(hub: Hub, snapshot: Snapshot, audience: str, readable: list[Record])
             resolver, stream = reader.resolver(sight, collection), reader.stream(sight, collection, every)
             rows = stream.rows_of(offered, [resolver.expected(record, stream) for record in offered])
             standing, _ = resolver.standing(rows, every, stream, passed)
-            served[collection.name] = {row.record.position for row in standing}
+            items = reader.serve(standing, resolver)
+            served[collection.name] = {item.record.position: item for item in items if item.form != "relation"}
     return served
 
 

@@ -183,6 +183,11 @@ class Hub:
             self.load()
             _log.info("a date of the policy has come; it is judged anew (epoch %d)", self.snapshot.epoch)
 
+    def keep_time(self) -> None:
+        """Judge the policy anew when one of its dates has come; nothing to do at any other time."""
+        if self.store.present() >= self._next_moment():
+            self.pass_time()
+
     def follow(self) -> None:
         """Take over now what other processes did; one cheap command when they did nothing."""
         state = self.store.state()
@@ -211,8 +216,7 @@ class Hub:
 
     def visit(self, actor: Actor) -> Visit:
         """The operations for this actor under the catalog in force now; for one request."""
-        if self.store.present() >= self._next_moment():
-            self.pass_time()
+        self.keep_time()
         return Visit(
             actor, self.snapshot, self.settings, self.store, self.book, self.writer, self.statuses, self._renew
         )

@@ -162,8 +162,11 @@ class Reader:
         resolver = self.resolver(sight, collection)
         readable = resolver.readable(records, self._store.clock())
         rows = [Standing(record.position, record, resolver.removal(record)) for record in readable]
-        items = self._copies.serve(rows, resolver.references)
-        return {item.record.position for item in items if item.form == "whole"}
+        return {item.record.position for item in self.serve(rows, resolver) if item.form == "whole"}
+
+    def serve(self, rows: list[Standing], resolver: Resolver) -> list[Served]:
+        """What the audience gets of these rows."""
+        return self._copies.serve(rows, resolver.references)
 
     def stream(self, sight: Sight, collection: Collection, filters: Filters) -> Stream:
         """The stream of an audience in a collection, as far as the version filter can choose from it."""
@@ -260,7 +263,7 @@ class _Walk:
         return every, hold
 
     def _serve(self, rows: list[Standing]) -> list[Served]:
-        items = self._reader._copies.serve(rows, self._resolver.references)
+        items = self._reader.serve(rows, self._resolver)
         if not self._copying:
             return items
         ids, types, choice = self._filters.ids, self._filters.types, self._filters.choice

@@ -40,6 +40,8 @@ class Refresher:
                 self._directory.replace(self._hub.store.credentials())
                 self._credentials_epoch = state.credentials_epoch
             self._hub.refresh(state.log_length, state.catalog_epoch)
+            if state.catalog_epoch:
+                self._hub.keep_time()
             self._last = time.monotonic()
 
     def require_fresh(self) -> None:

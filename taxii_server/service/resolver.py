@@ -112,6 +112,14 @@ class Resolver:
         self.references.load((record.id, *self.references.of(record)))
         return self.references.hidden(record)
 
+    def waits_until(self, record: Record, passed: int) -> int | None:
+        """The place that the clock has to pass before the audience gets a record whose label it may read."""
+        if not self.references.waits or record.label not in self._sight.access:
+            return None
+        self.references.load((record.id, *self.references.of(record)))
+        place = max(self.references.place(record), self.references.due(record))
+        return place if place > passed else None
+
     # ---- at which place
 
     def _must_wait(self, record: Record, passed: int) -> bool:

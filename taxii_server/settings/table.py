@@ -184,6 +184,12 @@ class Settings:
     refresh_s: float = row(
         seconds(0.05), 0.5, "How often a worker asks the store for a new catalog and new credentials.", group="Running"
     )
+    watch_config: bool = row(
+        yes_no(), True,
+        "Put the files of the catalog in force when they are changed, within a few seconds, as `taxii-server reload` "
+        "does. What does not hold is logged with its file and key, and changes nothing.",
+        group="Running",
+    )
     log_format: str = row(one_of("text", "json"), "text", "How log lines are written.", group="Running")
     log_level: str = row(
         one_of("debug", "info", "warning", "error"),

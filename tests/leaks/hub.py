@@ -24,9 +24,9 @@ from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
 from tests.world import MT, World
 
-#: 2026-01-01T00:00:00Z; every scripted act is a millisecond after the one before.
+#: 2026-01-01T00:00:00Z; every scripted act is ten milliseconds after the one before.
 EPOCH_US = 1_767_225_600_000_000
-TICK_US = 1_000
+TICK_US = 10_000
 _SECRET = bytes(range(32))
 _VOLATILE_HEADERS = frozenset({"date"})
 
@@ -75,6 +75,11 @@ class LeakHub(World):
         store = MongoStore(url, now=self.clock) if is_mongo else SQLiteStore(url, now=self.clock)
         store.secret = lambda: _SECRET  # type: ignore[method-assign]
         return store
+
+    def apply(self, policy: str | None = None) -> None:
+        """As World.apply, with foreseeable steps: a change of policy takes a place in the order, too."""
+        with _fixed(self.clock):
+            super().apply(policy)
 
     def request(self, *arguments: Any, **more: Any) -> TestResponse:
         """As World.request, under this hub's clock and with foreseeable steps."""
