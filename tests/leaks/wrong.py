@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taxii_server.policy import decisions, engine, facets, markings
+from taxii_server.policy import cases, compile, engine, facets, floor, markings
 from taxii_server.service import resolver, sight, versions
 from taxii_server.stix import references, validate
 from tests.leaks import scene
@@ -47,22 +47,26 @@ def _without_step(name: str) -> Callable[[Patch], None]:
 
 @wrong("AMBER gives AMBER+STRICT", "amber_does_not_give_amber_strict")
 def _(patch: Patch) -> None:
-    was = engine.View.level_obstacle
-    patch.setattr(engine.View, "level_obstacle", lambda self, level: was(self, 2 if level == 3 else level))
+    was = floor.View.level_obstacle
+    patch.setattr(
+        floor.View, "level_obstacle", lambda self, level, released: was(self, 2 if level == 3 else level, released)
+    )
 
 
 @wrong("RED by clearance alone", "red_is_for_those_who_are_named")
 def _(patch: Patch) -> None:
-    was = engine.View.level_obstacle
+    was = floor.View.level_obstacle
     patch.setattr(
-        engine.View, "level_obstacle", lambda self, level: None if self.clearance == level else was(self, level)
+        floor.View,
+        "level_obstacle",
+        lambda self, level, released: None if self.clearance == level else was(self, level, released),
     )
 
 
 @wrong("any marking understood instead of every", "every_marking_has_to_be_understood")
 def _(patch: Patch) -> None:
-    def step(view: Any, case: Any, carried: Any) -> Any:
-        found = [view.obstacle(meaning) for _, meaning in case.markings]
+    def step(view: Any, case: Any, ask: Any) -> Any:
+        found = [view.obstacle(meaning, False) for _, meaning in case.markings]
         if not found or None in found:
             return engine.PASSED
         return engine.Ruling("failed", "tlp")
@@ -84,7 +88,7 @@ def _(patch: Patch) -> None:
 
 @wrong("REL TO united instead of intersected", "release_lists_intersect")
 def _(patch: Patch) -> None:
-    was = decisions.FacetsCase.__init__
+    was = cases.FacetsCase.__init__
 
     def init(self: Any, *arguments: Any) -> None:
         was(self, *arguments)
@@ -94,24 +98,26 @@ def _(patch: Patch) -> None:
             for id_, meaning in self.markings
         ]
 
-    patch.setattr(decisions.FacetsCase, "__init__", init)
+    patch.setattr(cases.FacetsCase, "__init__", init)
 
 
 @wrong("a joint team needs one of its countries", "a_joint_team_needs_all_its_countries")
 def _(patch: Patch) -> None:
-    was = engine.View.obstacle
+    was = floor.View.obstacle
 
-    def obstacle(self: Any, meaning: Any) -> Any:
-        found = was(self, meaning)
+    def obstacle(self: Any, meaning: Any, released: bool) -> Any:
+        found = was(self, meaning, released)
         return None if found and found[1] == "rel-to" and meaning.rel_to & set(self.audience.countries) else found
 
-    patch.setattr(engine.View, "obstacle", obstacle)
+    patch.setattr(floor.View, "obstacle", obstacle)
 
 
 @wrong("ORCON is a statement", "orcon_stays_with_its_originator")
 def _(patch: Patch) -> None:
-    was = engine.View.obstacle
-    patch.setattr(engine.View, "obstacle", lambda self, meaning: was(self, replace(meaning, orcon=False)))
+    was = floor.View.obstacle
+    patch.setattr(
+        floor.View, "obstacle", lambda self, meaning, released: was(self, replace(meaning, orcon=False), released)
+    )
 
 
 @wrong("unmarked readable", "unmarked_is_hidden")
@@ -174,9 +180,9 @@ def _(patch: Patch) -> None:
 
 @wrong("select stops revocations", "relevance_never_stops_a_revocation")
 def _(patch: Patch) -> None:
-    was = engine.Compiler.clause
+    was = compile.Compiler.clause
     patch.setattr(
-        engine.Compiler,
+        compile.Compiler,
         "clause",
         lambda self, rule, audience: was(self, rule, audience)[1 if rule.kind == "select" else 0 :],
     )
@@ -192,7 +198,7 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     owners = {scene.ALICE_ID: "alice", scene.EVE_ID: "eve"}
     patch.setattr(
-        decisions.FacetsCase,
+        cases.FacetsCase,
         "posted_by",
         lambda self, audience: owners.get(self.facets.creator, self.facets.submitter) == audience,
     )
@@ -207,11 +213,11 @@ def _(patch: Patch) -> None:
     was = sight.allowed
     own: set[str] = set()
 
-    def allowed(policy: Any, audience: str, labels: Any, meanings: Any, carried: Any = None) -> set[int]:
+    def allowed(policy: Any, audience: str, labels: Any, meanings: Any, carried: Any, *more: Any) -> Any:
         for _, found, _ in labels:
             if found.submitter == audience:
                 own.update(found.markings)
-        return was(policy, audience, labels, meanings, carried | own)
+        return was(policy, audience, labels, meanings, carried | own, *more)
 
     patch.setattr(sight, "allowed", allowed)
 

@@ -16,7 +16,7 @@ def settings(tmp_path: Path) -> Settings:
     for folder in ("config", "collections"):
         (tmp_path / folder).mkdir()
     for name in ("partners.toml", "policy.toml", "server.toml"):
-        (tmp_path / "config" / name).write_text("[api_roots.a]\ntitle = \"A\"\n" if name == "server.toml" else "")
+        (tmp_path / "config" / name).write_text('[api_roots.a]\ntitle = "A"\n' if name == "server.toml" else "")
     return load(tmp_path / "config/server.toml", environment={})
 
 
