@@ -4,7 +4,9 @@ A `PartialCase` is an object of which some choices are made. It answers like any
 UNKNOWN where a choice is open, and remembers the first open choice it was asked about.
 
 What is left out can only hide more, so no claim depends on it: markings that no rule names (their
-level is there as a choice of its own), granular markings, newer versions, definitions not carried.
+level is there as a choice of its own), granular markings, newer versions, definitions not carried. So are
+embargoes, which end, and what is taken out of copies: whoever reads a copy reads the object. Releases are
+there, whatever their time.
 The built-in TLP definitions are left out as well: they are public texts, and claims are not about them.
 """
 

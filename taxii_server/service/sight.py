@@ -140,7 +140,10 @@ class Sights:
         for number, facets, _ in judged:
             # Its own objects carry whatever it likes: they open no definition of others.
             if number in found and facets.submitter != audience:
-                carried.update(facets.markings, facets.granular)
+                removal = found[number].removal
+                # What a copy lacks carries nothing into sight: the text of a marking can tell what it marks.
+                left = facets.granular if removal is None else set(facets.granular).difference(removal.markings)
+                carried.update(facets.markings, left)
         about = self._judged_in(definitions, reachable)
         found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment)
         since = {number: place for number in found if (place := self._since(audience, number, events))}

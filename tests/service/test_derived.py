@@ -66,6 +66,32 @@ def test_a_part_that_is_not_readable_is_taken_out(site: Site) -> None:
     assert values(items(site, "alice", of="alice-box")) == [whole]
 
 
+def test_the_marking_of_a_part_that_is_taken_out_is_not_shown(site: Site) -> None:
+    definition = {
+        "type": "marking-definition",
+        "spec_version": "2.1",
+        "id": new_id("marking-definition"),
+        "created": "2020-01-01T00:00:00.000Z",
+        "definition_type": "statement",
+        "definition": {"statement": "OPERATION SECRET"},
+        "object_marking_refs": [TLP_2_IDS["clear"]],
+    }
+    parts = [
+        {"marking_ref": TLP_2_IDS["red"], "selectors": ["description"]},
+        {"marking_ref": definition["id"], "selectors": ["description"]},
+    ]
+    orcon = f'\n[markings]\n"{definition["id"]}" = {{ orcon = true }}\n'
+    site.apply(policy=DERIVING + STRIP + orcon)
+    site.store("alice", "alice-box", definition, malware(**marked("green"), granular_markings=parts, description="x"))
+    shown = items(site)
+    assert [item.form for item in shown] == ["copy", "relation"]
+    assert b"SECRET" not in b"".join(item.content for item in shown)
+    # Where all of the object is readable, so is the definition.
+    site.apply(policy=DERIVING + STRIP)
+    site.store("alice", "alice-box", malware(**marked("green"), granular_markings=parts[1:], description="x"))
+    assert definition["id"] in [item.id for item in items(site)]
+
+
 def test_two_readers_of_the_same_parts_get_the_same_copy_and_no_secret_changes_it(site: Site) -> None:
     whole = partly_red()
     site.store("alice", "alice-box", whole)
