@@ -115,4 +115,5 @@ def read_event(number: int, payload: str) -> Event:
         reach={audience: frozenset(feeds) for audience, feeds in parts.get("reach", {}).items()},
         classes=tuple(EventClass(frozenset(a), frozenset(v)) for a, v in parts.get("classes", ())),
         opened=dict.fromkeys(parts.get("opened", ()), base),
+        arrived=dict.fromkeys(parts.get("arrived", ()), base),
     )

@@ -138,8 +138,9 @@ class Sights:
         found = allowed(policy, audience, judged, meanings, frozenset(), self.moment)
         carried = set(known.carried)
         for number, facets, _ in judged:
-            # Its own objects carry whatever it likes: they open no definition of others.
-            if number in found and facets.submitter != audience:
+            # Its own objects carry whatever it likes: they open no definition of others. What it will read later opens
+            # none now: the text of a marking can tell what it marks.
+            if number in found and facets.submitter != audience and not found[number].delay_us:
                 removal = found[number].removal
                 # What a copy lacks carries nothing into sight: the text of a marking can tell what it marks.
                 left = facets.granular if removal is None else set(facets.granular).difference(removal.markings)
