@@ -22,6 +22,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage.base import EventPlanner, Planner, Store
+from taxii_server.storage.ledger import LedgerStore
 
 
 class Rehearsal(Store):
@@ -141,6 +142,10 @@ class Rehearsal(Store):
         return self._store.catalog()
 
     # ---- not here
+
+    @property
+    def ledger(self) -> LedgerStore:
+        self._refuse()
 
     def prepare(self) -> None:
         """Nothing: the real store is left as it is."""

@@ -23,6 +23,7 @@ from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailur
 
 from taxii_server.errors import SchemaTooNew, StorageUnavailable
 from taxii_server.model import POSITION_MAX, POSITION_UNIT, Draft, PageQuery, Record
+from taxii_server.storage import mongo_ledger
 from taxii_server.storage.mongo_connection import CLOCK, NEEDS_REPLICA_SET, Document
 from taxii_server.times import format_position, instant_key
 
@@ -84,6 +85,7 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
     "statuses": [IndexModel([("expires", ASCENDING)], name="expires")],
     "credentials": [],
     "catalog": [],
+    mongo_ledger.COLLECTION: mongo_ledger.INDEXES,
     "meta": [],
 }
 
