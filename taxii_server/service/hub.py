@@ -19,6 +19,7 @@ from taxii_server.service.book import Book
 from taxii_server.service.copies import Copies
 from taxii_server.service.cursor import CursorSeal, derived_key
 from taxii_server.service.granting import Granting
+from taxii_server.service.ledger import Ledger
 from taxii_server.service.posting import Writer
 from taxii_server.service.reading import Reader
 from taxii_server.service.sight import Sights, wanted_vocabulary
@@ -44,6 +45,7 @@ class Hub:
         self.book = Book(store)
         self.writer = Writer(store, self.book)
         self.statuses = Statuses(store, settings.status_hours)
+        self.ledger = Ledger(store, enabled=settings.ledger)
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
         self._copies: Copies | None = None
@@ -214,7 +216,15 @@ class Hub:
         if self.store.present() >= self._next_moment():
             self.pass_time()
         return Visit(
-            actor, self.snapshot, self.settings, self.store, self.book, self.writer, self.statuses, self._renew
+            actor,
+            self.snapshot,
+            self.settings,
+            self.store,
+            self.book,
+            self.writer,
+            self.statuses,
+            self.ledger,
+            self._renew,
         )
 
     def _renew(self) -> Snapshot:
