@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from taxii_server.service.book import Book
@@ -111,9 +111,23 @@ class Disclosures:
         return sorted(found.values(), key=lambda each: (each.event.time, each.event.number, each.position))
 
     def what_did(self, partner: str, since: int = 0) -> Iterator[Event]:
-        """Everything recorded of the partner from this time (µs) on, ascending by time."""
+        """Everything recorded of the partner from this time (µs) on, ascending by time.
+
+        A refused look-up of an object gets its reason here: `hidden` when the hub held the object then, as far as
+        the store and the recorded deletions tell, else `unknown`.
+        """
         for entry in self._store.ledger.find(LedgerQuery(partner=partner, since=since)):
-            yield _event(entry)
+            event = _event(entry)
+            if event.kind == "refused" and event.object and "reason" not in event.facts:
+                event = replace(event, facts={**event.facts, "reason": self._reason(event)})
+            yield event
+
+    def _reason(self, event: Event) -> str:
+        held = any(
+            version.position <= event.time and (version.deleted is None or version.deleted >= event.time)
+            for version in self.versions(event.object)
+        )
+        return "hidden" if held else "unknown"
 
     def received(self, partner: str, since: int = 0) -> Iterator[Delivery]:
         """Everything that the partner was given from this time (µs) on, ascending by time and position."""

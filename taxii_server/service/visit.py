@@ -205,24 +205,18 @@ class Visit:
         return self.statuses.find(api_root, status_id, self.actor.partner, is_admin, now_position())
 
     def refused(self, status: int, api_root: str, id_or_alias: str, object_id: str) -> None:
-        """Tell the ledger that a look-up was answered with this status, and why; an empty object id is none.
+        """Tell the ledger that a look-up was answered with this status; an empty object id is none.
 
-        To be called when the answer is decided. The same commands for what is hidden and for what is unknown.
-        Raises StorageUnavailable.
+        Nothing is looked up for it: whether an object is hidden or unknown must not show in the work of a request.
+        That is told apart when the ledger is read (Disclosures.what_did). Raises StorageUnavailable.
         """
         collection = self.catalog.collection_at(api_root, id_or_alias)
-        is_stored = False
-        if object_id:
-            copies = self.store.aliases([object_id])
-            is_stored = bool(self.store.lookup([object_id])) or bool(copies)
         if collection is None:
-            reason = "unknown"
+            reason = "no-collection"
         elif not self.catalog.rights(collection, self.actor.partner).visible:
             reason = "not-visible"
-        elif status == 403:
-            reason = "forbidden"
         else:
-            reason = "hidden" if is_stored else "unknown"
+            reason = "forbidden" if status == 403 else ""
         facts = self._facts(status, collection.name if collection else "", reason=reason)
         self.ledger.refused(self.actor, facts, object_id)
 

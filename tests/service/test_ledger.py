@@ -160,11 +160,26 @@ def test_refused_look_ups_tell_hidden_from_unknown(site: Site) -> None:
     events = told(site, "carol")
     assert {event.kind for event in events} == {"refused"}
     assert [event.fact("reason") for event in events] == [
-        "hidden", "unknown", "not-visible", "not-visible", "unknown", "unknown", "unknown", "forbidden",
+        "hidden", "unknown", "not-visible", "not-visible", "no-collection", "no-collection", "unknown", "forbidden",
     ]  # fmt: skip
     assert events[0].object == id_
     assert len(events[6].object) == 500
     assert check(hub.store).faults == ()
+
+
+def test_hidden_and_unknown_are_told_apart_by_what_was_there_at_the_time(site: Site) -> None:
+    id_ = new_id("malware")
+    visit = visit_as(site, "carol")
+
+    def look() -> None:
+        visit.refused(404, "api1", IDS["all"], id_)
+
+    look()
+    site.store("bob", "bob-box", malware(id_, **marked("red")))
+    look()
+    site.delete("bob", "bob-box", id_, versions(ALL_V))
+    look()
+    assert [event.fact("reason") for event in told(site, "carol")] == ["unknown", "hidden", "unknown"]
 
 
 def test_a_ledger_that_cannot_be_written_gives_nothing_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
