@@ -72,7 +72,7 @@ def acts_of(seed: int, audience: str) -> list[Act]:
 
 def _half(random: Random, number: int) -> Act:
     """An object that everybody reads, parts of which nobody does, and what speaks of it."""
-    cut = scene.indicator(f"cut {number % 4}", scene.CLEAR, version=number, labels=["secret word"])
+    cut = scene.indicator(f"cut {number % 4}", scene.CLEAR, version=number // 6, labels=["secret word"])
     cut |= {"x_secret": "the secret", **scene.part(scene.RED, *random.choice(_PARTS))}
     about = scene.relationship(f"about {number}", cut["id"], random.choice((X, cut["id"])), scene.CLEAR)
     return Act("alice", scene.POOL, (cut, about, scene.translation(f"of {number}", cut["id"], scene.CLEAR)))

@@ -153,7 +153,7 @@ class Answer:
 
 
 def answer_of(response: TestResponse) -> Answer:
-    """The comparable part: without Date, and with one constant in place of `error_id`, a status's id and a token's id and time."""
+    """The comparable part: no Date, and one constant for `error_id`, the id of a status, the id and time of a token."""
     body = response.get_data()
     if (response.mimetype or "").endswith("json") and body:
         parsed = json.loads(body)

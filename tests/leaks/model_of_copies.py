@@ -66,30 +66,54 @@ def _settled(entries: Sequence[Entry], audience: str) -> tuple[list[Entry], set[
             and (_passes(governor, audience) or governor.age[:2] == entry.age[:2])
         ):
             left.append(entry)
-    left = [entry for entry in left if not _is_delayed(entry, audience)]
     foreign = {entry.id for entry in entries if entry.submitter != audience}
-    # What somebody reads one day is not taken out of lists: what refers to it waits.
-    due = {e.id for e in entries if e.submitter != audience and _is_delayed(e, audience) and _passes(e, audience)}
+    left, hidden = _closed(left, audience, foreign, governors)
+    left = _come(left, audience, governors)
+    return left, hidden, governors
+
+
+def _closed(
+    left: list[Entry], audience: str, foreign: set[str], governors: dict[int, Entry]
+) -> tuple[list[Entry], set[str]]:
+    """What is left without what refers to something hidden, and the hidden ids; delays apart."""
     while True:
-        seen = {entry.id for entry in left if entry.submitter != audience}
-        hidden = foreign - seen
-        redacted = {
-            id_ for id_ in seen
-            if all(removed(e, audience) for e in left if e.id == id_ and e.submitter != audience)
-        }  # fmt: skip
+        now = [entry for entry in left if entry.submitter != audience and not _is_delayed(entry, audience)]
+        hidden = foreign - {entry.id for entry in left if entry.submitter != audience}
+        redacted = {entry.id for entry in now} - {entry.id for entry in now if not removed(entry, audience)}
         still = [
             entry
             for entry in left
             if entry.submitter == audience
-            or (all(_is_open(each.value, hidden, due) for each in (entry, governors[id(entry)]))
-            and not (entry.value["type"] == "language-content" and redacted & _hard(entry, governors[id(entry)])))
+            or (
+                all(_is_open(each.value, hidden) for each in (entry, governors[id(entry)]))
+                and not redacted & _translated(entry, governors[id(entry)])
+            )
         ]
         if len(still) == len(left):
-            return left, hidden, governors
+            return left, hidden
         left = still
 
 
-def _hard(entry: Entry, governor: Entry) -> set[str]:
+def _come(left: list[Entry], audience: str, governors: dict[int, Entry]) -> list[Entry]:
+    """What is left without what waits for the end of an embargo, and what refers to such."""
+    open_ids = {entry.id for entry in left if entry.submitter != audience}
+    here = [entry for entry in left if not _is_delayed(entry, audience)]
+    while True:
+        waiting = open_ids - {entry.id for entry in here if entry.submitter != audience}
+        still = [
+            entry
+            for entry in here
+            if entry.submitter == audience
+            or all(waiting.isdisjoint(model._refers(each.value)) for each in (entry, governors[id(entry)]))
+        ]
+        if len(still) == len(here):
+            return here
+        here = still
+
+
+def _translated(entry: Entry, governor: Entry) -> set[str]:
+    if entry.value["type"] != "language-content":
+        return set()
     return {str(each.value["object_ref"]) for each in (entry, governor) if "object_ref" in each.value}
 
 
@@ -99,12 +123,12 @@ def _listed(value: Value) -> set[str]:
     return {ref for name in _LISTS for ref in value.get(name, ())}
 
 
-def _is_open(value: Value, hidden: set[str], due: set[str]) -> bool:
+def _is_open(value: Value, hidden: set[str]) -> bool:
     listed = _listed(value)
     strict = model._refers(value) - listed
     if _is_orcon(value):
         strict |= listed
-    if not hidden.isdisjoint(strict) or not (hidden & due).isdisjoint(listed):
+    if not hidden.isdisjoint(strict):
         return False
     return not (listed and listed <= hidden)
 

@@ -15,7 +15,7 @@ AUDIENCES = ("bob", "carol", "dave", "eve", "fred")
 
 
 @pytest.mark.parametrize("audience", AUDIENCES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_answer_depends_on_what_is_hidden_or_taken_out(tmp_path, seed, audience):
     _hunt(_build(tmp_path, seed, audience))
 
