@@ -133,6 +133,18 @@ def what_refers_to_something_under_an_embargo_waits_as_long(hub: LeakHub) -> Non
 
 
 @_check
+def what_refers_to_something_under_an_embargo_elsewhere_comes_after_it(hub: LeakHub) -> None:
+    """Nothing in the pool itself is under the embargo; that must not lose what waits there."""
+    what = 'to = { audience = "bob" }\nwhat = { label = "hot" }\ndelay = "48h"\n'
+    hub.apply(f'{scene.POLICY}\n[[embargo]]\nid = "hot"\n{what}')
+    _post(hub, "alice", indicator("x", CLEAR, labels=["hot"]), into=ALICE_BOX)
+    _post(hub, "alice", relationship(1, X, X, CLEAR))
+    for hours, seen in ((0, False), (47, False), (49, True)):
+        _hours(hub, hours)
+        assert _sees(hub, "bob", id_of("relationship", 1)) is seen
+
+
+@_check
 def a_marking_that_ended_sets_no_level(hub: LeakHub) -> None:
     _post(hub, "alice", iep(M, end_date="2026-01-02T00:00:00Z"), indicator("x", M), into=ALICE_BOX)
     assert _sees(hub, "bob", of=VIEW)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from taxii_server.policy import decisions, engine, facets, floor, markings, rules
-from taxii_server.service import book, events, granting, guarding, posting, references, review, sight
+from taxii_server.service import book, events, granting, guarding, posting, references, review, sight, stream
 from tests.leaks.wrong import Patch, wrong
 
 # ---- releases
@@ -116,6 +116,14 @@ wrong("embargoes last half their time", "an_embargo_lasts_as_long_as_it_says")(_
 )
 def _(patch: Patch) -> None:
     patch.setattr(references.References, "lag", lambda self, record: 0)
+
+
+@wrong(
+    "a stream knows the delays of its own labels only",
+    "what_refers_to_something_under_an_embargo_elsewhere_comes_after_it",
+)
+def _(patch: Patch) -> None:
+    patch.setattr(stream.Stream, "_delays", lambda self: sorted(self._lanes))
 
 
 @wrong("markings never end", "a_marking_that_ended_sets_no_level")
