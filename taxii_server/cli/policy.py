@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_catalog, read_files
-from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
+from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
 from taxii_server.cli.tables import print_json, print_rows
 from taxii_server.errors import ConfigError, NotFound, Problem
 from taxii_server.service.comparing import Change, Difference, compare
@@ -140,10 +140,10 @@ def audit(session: Session, as_json: bool) -> None:
         hub.load()
         found = list(guard_audit(hub, advance))
     if as_json:
-        _print_json({"objects": [dict(zip(_AUDIT_KEYS, _audit_row(each), strict=True)) for each in found]})
+        print_json({"objects": [dict(zip(_AUDIT_KEYS, _audit_row(each), strict=True)) for each in found]})
         return
     if found:
-        _print_rows(_AUDIT, map(_audit_row, found), numbers=())
+        print_rows(_AUDIT, map(_audit_row, found), numbers=())
     err.print(f"{len(found)} stored version(s) would be stopped today")
 
 
