@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import hmac
 import json
+import operator
 import os
 import secrets
+import sys
 import threading
 import zlib
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 from taxii_server.errors import StorageError, StorageUnavailable
@@ -31,10 +35,13 @@ from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
 
 FORMS = ("whole", "copy", "metadata")
 _METADATA = FORMS.index("metadata")
+_CODES = {"whole": 0, "copy": 1, "relation": _METADATA}
 #: As `previous` of the first entry of a strand.
 NO_HASH = b"\0" * 32
 NAMING_EVERY = 1000
 _MAX_CHARS = 500
+_WIDTH = 8  # bytes of a number in items before they are compressed
+_LEVEL = 3  # of compression: the next ones take three times as long for 4 % less
 # What a stranger wrote may hold half a character: only ASCII is the same everywhere.
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -55,7 +62,7 @@ class Note:
     facts: Mapping[str, object]
     partner: str = ""
     object: str = ""
-    items: Sequence[Item] = ()
+    items: Sequence[tuple[int, int, int]] = ()
     firm: bool = False
 
 
@@ -96,13 +103,14 @@ class Ledger:
         """Record a read that gives something away. Raises StorageUnavailable: then nothing may be given away."""
         if not self._enabled:
             return
-        found: dict[int, Item] = {}
+        found: dict[int, tuple[int, int, int]] = {}
         for item in items:
-            position = item.record.position
+            record = item.record
+            position = record.position
             # What tells where a copy comes from is no copy itself, but it names the object.
-            form = FORMS.index(item.form) if content and item.form in FORMS else _METADATA
-            if position not in found or form < found[position].form:
-                found[position] = Item(position, item.record.label, form)
+            form = _CODES[item.form] if content else _METADATA
+            if position not in found or form < found[position][2]:
+                found[position] = (position, record.label, form)
         if found:
             self._record(Note("delivered", _facts(actor, facts), actor.partner, object_id, sorted(found.values())))
 
@@ -210,8 +218,8 @@ def _entry(head: Head, note: Note, time: int, key: bytes) -> Entry:
         kind=note.kind,
         partner=note.partner,
         object=note.object[:_MAX_CHARS].encode(errors="replace").decode(),
-        first=items[0].position if items else 0,
-        last=items[-1].position if items else 0,
+        first=items[0][0] if items else 0,
+        last=items[-1][0] if items else 0,
         facts=_encode(note.facts),
         items=pack(items),
         previous=head.hash,
@@ -239,20 +247,17 @@ def named_heads(entry: Entry) -> list[Head]:
         raise ValueError("not a list of heads") from error
 
 
-def pack(items: Sequence[Item]) -> bytes:
-    """The items, ascending by position, in a few bytes each."""
+def pack(items: Sequence[tuple[int, int, int]]) -> bytes:
+    """The items, ascending by position, in a few bytes each: the steps from one to the next, then labels and forms.
+
+    The bytes of equal weight stand together, so that those that hardly ever change take no room.
+    """
     if not items:
         return b""
-    out = bytearray()
-    before = 0
-    for position, label, form in items:
-        for value in (position - before, label << 2 | form):
-            while value > 127:
-                out.append(value & 127 | 128)
-                value >>= 7
-            out.append(value)
-        before = position
-    return zlib.compress(out)
+    positions = [item[0] for item in items]
+    steps = map(operator.sub, positions, [0, *positions])
+    values = array("Q", [*steps, *(label << 2 | form for _, label, form in items)])
+    return zlib.compress(_planes(_little(values)), _LEVEL)
 
 
 def unpack(packed: bytes) -> list[Item]:
@@ -263,17 +268,23 @@ def unpack(packed: bytes) -> list[Item]:
         data = zlib.decompress(packed)
     except zlib.error as error:
         raise ValueError("not a list of items") from error
-    values: list[int] = []
-    value = shift = 0
-    for byte in data:
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            values.append(value)
-            value = shift = 0
-    items: list[Item] = []
-    position = 0
-    for step, rest in zip(values[::2], values[1::2], strict=True):
-        position += step
-        items.append(Item(position, rest >> 2, rest & 3))
-    return items
+    if len(data) % (2 * _WIDTH):
+        raise ValueError("not a whole number of items")
+    values = array("Q")
+    count = len(data) // _WIDTH
+    values.frombytes(b"".join(bytes(data[place::count]) for place in range(count)))
+    values = _little(values)
+    positions = accumulate(values[: count // 2])
+    return [Item(position, each >> 2, each & 3) for position, each in zip(positions, values[count // 2 :], strict=True)]
+
+
+def _little(values: array[int]) -> array[int]:
+    """The values in the byte order in which they are kept, or from it."""
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def _planes(values: array[int]) -> bytes:
+    data = values.tobytes()
+    return b"".join(data[place::_WIDTH] for place in range(_WIDTH))

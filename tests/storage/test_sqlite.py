@@ -25,6 +25,7 @@ from taxii_server.storage.sqlite_query import ARMS_MAX, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration, _add_quarantine
 from taxii_server.times import now_position
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.ledger_contract import entry as ledger_entry
 from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
     TIMEOUT_S,
@@ -131,10 +132,12 @@ class TestFile:
         try:
             store = open_sqlite()
             insert(store, new_labels(store)[0], draft())
+            store.ledger.append([ledger_entry()])
         finally:
             os.umask(before)
         files = list(path.parent.iterdir())
-        assert {file.name.removeprefix(path.name) for file in files} == {"", "-wal", "-shm"}
+        suffixes = {"", "-wal", "-shm", "-ledger", "-ledger-wal", "-ledger-shm"}
+        assert {file.name.removeprefix(path.name) for file in files} == suffixes
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
     def test_what_is_committed_is_on_the_disk(self, store: SQLiteStore) -> None:
