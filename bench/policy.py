@@ -105,9 +105,7 @@ def pages_and_inserts(url: str, store_name: str, objects: int) -> None:
     with_policy = []
     for body in bodies:
         with_policy += timed(lambda body=body: hub.writer.add("vendor", box, body), 1)
-    print(
-        f"\n### {store_name}, {objects:,} objects\n\n| page of {PAGE:,} | ms | ratio | least to greatest |\n|---|---|---|---|"
-    )
+    head(f"{store_name}, {objects:,} objects", f"page of {PAGE:,}")
     every = tuple(sorted(hub.book.labels))
     middle = hub.store.page(PageQuery(every, (BOX,), 0, objects // 2, content=False)).records[-1].position
     raw = timed(lambda: hub.store.page(PageQuery(every, (BOX,), middle, PAGE)))

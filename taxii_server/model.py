@@ -13,12 +13,23 @@ POSITION_UNIT = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from and what it says: for the ledger, no decision looks at it."""
+
+    address: str = ""
+    method: str = ""
+    path: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """Who is asking: one credential of one partner (the audience)."""
 
     partner: str
     credential: str
     scheme: str
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from taxii_server.cli.data import export, import_
 from taxii_server.cli.demo import demo
 from taxii_server.cli.explain import explain
 from taxii_server.cli.get import get
+from taxii_server.cli.ledger import ledger
 from taxii_server.cli.policy import policy, who_can
 from taxii_server.cli.quarantine import quarantine
 from taxii_server.cli.release import release
@@ -35,6 +36,7 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 
 for command in (
-    serve, demo, check, reload, token, password, policy, quarantine, release, who_can, explain, get, import_, export,
+    serve, demo, check, reload, token, password, policy, quarantine, release, who_can, ledger, explain, get, import_,
+    export,
 ):  # fmt: skip
     main.add_command(command)

@@ -22,7 +22,7 @@ from taxii_server.cli.context import (
     require_partner,
 )
 from taxii_server.errors import BadContent, Forbidden
-from taxii_server.model import Actor
+from taxii_server.model import Actor, Origin
 from taxii_server.service.hub import Hub
 from taxii_server.service.query import EVERY, Filters, ReadRequest
 from taxii_server.service.visit import Visit
@@ -117,7 +117,8 @@ def export(session: Session, collection_name: str, partner: str, output: Path | 
         if not hub.snapshot.catalog.rights(collection, partner).read:
             raise Forbidden(f"{partner} may not read {collection_name} (see readers in its file)")
         filters = Filters(spec_versions=("2.0", "2.1"), versions=EVERY) if versions == "all" else None
-        count = _export(hub.visit(Actor(partner, "command line", "cli")), collection, filters, output)
+        actor = Actor(partner, "command line", "cli", Origin(method="export", path=collection_name))
+        count = _export(hub.visit(actor), collection, filters, output)
     err.print(f"[green]ok[/green] {count} objects")
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from taxii_server.app import create_app
 from taxii_server.cli.context import Command, Session, err, pass_session, require_partner
+from taxii_server.web.context import COMMAND_LINE
 from taxii_server.web.media import TAXII
 
 
@@ -30,7 +31,7 @@ def get(session: Session, path: str, partner: str) -> None:
     with session.hub(settings) as hub:
         require_partner(hub, partner)
         app = create_app(dataclasses.replace(settings, anonymous_partner=partner), hub.store, background=False)
-        answer = app.test_client().get(path, headers={"Accept": TAXII})
+        answer = app.test_client().get(path, headers={"Accept": TAXII}, environ_overrides={COMMAND_LINE: True})
         err.print(f"{answer.status}", markup=False)
         for name, value in answer.headers.items():
             err.print(f"{name}: {value}", markup=False)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 from rich.markup import escape
-from rich.table import Table
 
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_catalog, read_files
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
+from taxii_server.cli.tables import print_json, print_rows
 from taxii_server.errors import ConfigError, NotFound, Problem
 from taxii_server.service.comparing import Change, Difference, compare
 from taxii_server.service.explaining import Access, phrase
@@ -141,10 +140,10 @@ def audit(session: Session, as_json: bool) -> None:
         hub.load()
         found = list(guard_audit(hub, advance))
     if as_json:
-        _print_json({"objects": [dict(zip(_AUDIT_KEYS, _audit_row(each), strict=True)) for each in found]})
+        print_json({"objects": [dict(zip(_AUDIT_KEYS, _audit_row(each), strict=True)) for each in found]})
         return
     if found:
-        _print_rows(_AUDIT, map(_audit_row, found), numbers=())
+        print_rows(_AUDIT, map(_audit_row, found), numbers=())
     err.print(f"{len(found)} stored version(s) would be stopped today")
 
 
@@ -175,9 +174,9 @@ def who_can(session: Session, object_id: str, as_json: bool) -> None:
         except NotFound:
             raise NotFound(f"no object {object_id} in this store") from None
     if as_json:
-        _print_json({"object": object_id, "partners": [_access_json(access) for access in found]})
+        print_json({"object": object_id, "partners": [_access_json(access) for access in found]})
     else:
-        _print_rows(_ACCESS, map(_access_row, found), numbers=(2,))
+        print_rows(_ACCESS, map(_access_row, found), numbers=(2,))
 
 
 # ---- reading configurations
@@ -260,11 +259,11 @@ def _compare(store: Store, old: Catalog, new: Catalog, as_json: bool) -> None:
             err.print(f"[yellow]warning[/yellow] {escape(str(warning))}")
     if as_json:
         digests = {"old": old.digest, "new": new.digest}
-        _print_json({**digests, "partners": [_change_json(difference) for difference in found]})
+        print_json({**digests, "partners": [_change_json(difference) for difference in found]})
         return
     changed = [difference for difference in found if not difference.is_none()]
     if changed:
-        _print_rows(_CHANGES, (row for each in changed for row in _change_rows(each)), numbers=(2, 3, 5, 6))
+        print_rows(_CHANGES, (row for each in changed for row in _change_rows(each)), numbers=(2, 3, 5, 6))
     err.print(f"{len(changed)} partner(s) gain or lose, {len(found) - len(changed)} read what they read before")
 
 
@@ -313,21 +312,3 @@ def _access_json(access: Access) -> dict[str, Any]:
         "words": decision.text,
         "collections": access.collections,
     }
-
-
-def _print_json(value: object) -> None:
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
-
-
-def _print_rows(titles: Sequence[str], rows: Iterable[tuple[str, ...]], numbers: Sequence[int]) -> None:
-    """A table on a terminal; elsewhere one line for each row, with tabs, the titles first."""
-    if not out.is_terminal:
-        for row in (titles, *rows):
-            click.echo("\t".join(" ".join(cell.split()) for cell in row))
-        return
-    table = Table()
-    for place, title in enumerate(titles):
-        table.add_column(title, justify="right" if place in numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    out.print(table)

@@ -10,7 +10,8 @@ An event says about itself, in the log:
 * `views`: the feeds that a view shows from then on; `reach`: the feeds that an audience reaches from then on;
 * `classes`: for whom the entries of each class are (audiences, and views for whose readers they are);
 * `opened`: records that a write of their submitter brought back;
-* `arrived`: records that came with the event, and brought back what refers to them.
+* `arrived`: records that came with the event, and brought back what refers to them;
+* `gone`: ids of which the last record was deleted: what refers to something unknown is not hidden.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Event:
     classes: tuple[EventClass, ...] = ()
     opened: Mapping[int, int] = field(default_factory=dict)
     arrived: Mapping[int, int] = field(default_factory=dict)
+    gone: Mapping[str, int] = field(default_factory=dict)
 
     def classes_for(self, audience: str, view: str | None) -> tuple[int, ...]:
         """The classes whose entries may be for this audience in this view."""
@@ -81,7 +83,9 @@ class EventFacts:
     reach: Mapping[str, Collection[str]] = field(default_factory=dict)
     classes: Sequence[EventClass] = ()
 
-    def payload(self, base: int, end: int, opened: Iterable[int] = (), arrived: Iterable[int] = ()) -> str:
+    def payload(
+        self, base: int, end: int, opened: Iterable[int] = (), arrived: Iterable[int] = (), gone: Iterable[str] = ()
+    ) -> str:
         """The entry of the log; audiences that gain the same stand together."""
         grants: dict[tuple[int, ...], list[str]] = {}
         for audience, labels in sorted(self.grants.items()):
@@ -96,6 +100,7 @@ class EventFacts:
             "classes": [[sorted(each.audiences), sorted(each.views)] for each in self.classes],
             "opened": sorted(opened),
             "arrived": sorted(arrived),
+            "gone": sorted(gone),
         }
         kept = {name: value for name, value in parts.items() if value or name in ("base", "end")}
         return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
@@ -116,4 +121,5 @@ def read_event(number: int, payload: str) -> Event:
         classes=tuple(EventClass(frozenset(a), frozenset(v)) for a, v in parts.get("classes", ())),
         opened=dict.fromkeys(parts.get("opened", ()), base),
         arrived=dict.fromkeys(parts.get("arrived", ()), base),
+        gone=dict.fromkeys(parts.get("gone", ()), base),
     )

@@ -19,6 +19,7 @@ from taxii_server.service.book import Book
 from taxii_server.service.copies import Copies
 from taxii_server.service.cursor import CursorSeal, derived_key
 from taxii_server.service.granting import Granting
+from taxii_server.service.ledger import Ledger
 from taxii_server.service.posting import Writer
 from taxii_server.service.reading import Reader
 from taxii_server.service.sight import Sights, wanted_vocabulary
@@ -44,6 +45,7 @@ class Hub:
         self.book = Book(store)
         self.writer = Writer(store, self.book, lambda: self.snapshot.catalog.policy.guards)
         self.statuses = Statuses(store, settings.status_hours)
+        self.ledger = Ledger(store, enabled=settings.ledger)
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
         self._copies: Copies | None = None
@@ -218,7 +220,15 @@ class Hub:
         """The operations for this actor under the catalog in force now; for one request."""
         self.keep_time()
         return Visit(
-            actor, self.snapshot, self.settings, self.store, self.book, self.writer, self.statuses, self._renew
+            actor,
+            self.snapshot,
+            self.settings,
+            self.store,
+            self.book,
+            self.writer,
+            self.statuses,
+            self.ledger,
+            self._renew,
         )
 
     def _renew(self) -> Snapshot:

@@ -26,6 +26,7 @@ MAX_DEPTH = 32
 _IDS_PER_LOOKUP = 20_000
 #: It repeats the text of what it refers to, so it must not be read where that is read in part only.
 _TRANSLATION = "language-content"
+_NOTHING: Mapping[str, int] = {}
 
 
 class References:
@@ -39,7 +40,7 @@ class References:
         self._derives = catalog.policy.defaults.refs_lists == "derive"
         self.governed = catalog.policy.defaults.versions != "independent"
         #: whether anything of this audience stands elsewhere than at its own position
-        self.moves = bool(sight.since or sight.reached or book.opened or book.arrived)
+        self.moves = bool(sight.since or sight.reached or book.opened or book.arrived or book.gone)
         self.waits = bool(sight.delays) and any(access.delay_us for access in sight.access.values())
         #: what is known: the records of these ids, and the newest of each submitter
         self.records: dict[str, list[Record]] = {}
@@ -184,7 +185,8 @@ class References:
             missing = wanted - self.records.keys()
         self._judge(fresh, too_deep=missing)
         if self.moves:
-            self._moments = self._spread(self._own_moment)
+            gone = {id_: place for id_, place in self._book.gone.items() if not self.records.get(id_, [None])}
+            self._moments = self._spread(self._own_moment, gone)
         if self.waits:
             self._lags = self._spread(lambda record: self._sight.access[record.label].delay_us)
 
@@ -253,14 +255,17 @@ class References:
         opened = max(self._book.opened.get(record.position, 0), self._book.arrived.get(record.position, 0))
         return max(moment if moment > record.position else 0, opened)
 
-    def _spread(self, own: Callable[[Record], int]) -> dict[str, int]:
-        """The least value of each id: of its best record the greatest of its own and of what it refers to."""
-        values: dict[str, int] = {}
+    def _spread(self, own: Callable[[Record], int], known: Mapping[str, int] = _NOTHING) -> dict[str, int]:
+        """The least value of each id: of its best record the greatest of its own and of what it refers to.
+
+        `known` are the values of ids without records.
+        """
+        values: dict[str, int] = dict(known)
         candidates: Mapping[str, list[Record]] = {
             id_: [record for record in records if self._counts(record)] for id_, records in self.records.items()
         }
         starts = {record.position: own(record) for records in candidates.values() for record in records}
-        changed = any(starts.values())
+        changed = bool(values) or any(starts.values())
         while changed:
             changed = False
             for id_, records in candidates.items():

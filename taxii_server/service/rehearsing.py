@@ -22,6 +22,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage.base import EventPlanner, Planner, Store
+from taxii_server.storage.ledger import LedgerStore
 
 
 class Rehearsal(Store):
@@ -144,6 +145,10 @@ class Rehearsal(Store):
 
     @property
     def quarantine(self) -> NoReturn:
+        self._refuse()
+
+    @property
+    def ledger(self) -> LedgerStore:
         self._refuse()
 
     def prepare(self) -> None:

@@ -34,6 +34,8 @@ class _Reopened:
     ids: dict[str, frozenset[str]] = field(default_factory=dict)
     #: numbers of the insertions that bring these ids into sight
     arrivals: list[int] = field(default_factory=list)
+    #: ids of which nothing is left
+    gone: list[str] = field(default_factory=list)
 
 
 def with_reopening(
@@ -56,6 +58,11 @@ def with_reopening(
         arrivals.setdefault((draft.id, draft.submitter), []).append(number)
     for key, records in groups.items():
         _look(key[0], records, arrivals.get(key, ()), plan, read_by, found)
+    for id_, records in present.items():
+        if records and all(record.position in plan.deletes for record in records):
+            # Something unknown hides nothing (STIX 3.3).
+            found.gone.append(id_)
+            found.ids[id_] = frozenset({EVERYBODY})
     if not (found.records or found.ids):
         return plan
     return replace(plan, event=lambda inside: _event(inside, found))
@@ -111,6 +118,6 @@ def _event(inside: Inside, found: _Reopened) -> EventPlan | None:
     facts = EventFacts(classes=[EventClass(each) for each in classes])
 
     def payload(base: int, end: int, positions: Sequence[int]) -> str:
-        return facts.payload(base, end, found.records, [positions[number] for number in found.arrivals])
+        return facts.payload(base, end, found.records, [positions[number] for number in found.arrivals], found.gone)
 
     return EventPlan([(numbers[each], position) for position, each in entries.items()], payload)

@@ -111,7 +111,10 @@ class Review:
             spec_version=entry.spec_version,
         )
         facets = policy.vocabulary.project(traits)
-        return policy.decide(self._partner, facets, self._visit.book.meanings).verdict == "read"
+        # Judged for now: a release that has not begun opens nothing, a marking that has not begun hides.
+        moment = self._visit.snapshot.sights.moment
+        decision = policy.decide(self._partner, facets, self._visit.book.meanings, moment=moment)
+        return decision.verdict == "read" and not decision.delay_us
 
 
 def _decides(catalog: Catalog, collection: Collection, partner: str) -> bool:

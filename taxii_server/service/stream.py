@@ -71,11 +71,17 @@ class Stream:
         for number in labels:
             delay = sight.access[number].delay_us
             self._lanes.setdefault(delay, {}).setdefault(self.since(number), []).append(number)
-        self._shifts = {delay: shift_of(delay, sight.delays) for delay in sorted(self._lanes) if delay}
+        self._shifts = {delay: shift_of(delay, sight.delays) for delay in self._delays() if delay}
         boundaries = {place for lane in self._lanes.values() for place in lane}
         self._events = [
             event for event in book.events if event.base in boundaries or event.classes_for(sight.audience, view)
         ]
+
+    def _delays(self) -> list[int]:
+        """Every delay of this audience, ascending: what it refers to may be delayed in another feed."""
+        if not self._sight.delays:
+            return []
+        return sorted({access.delay_us for access in self._sight.access.values()})
 
     def since(self, label: int) -> int:
         """The place of the event since which this audience sees what carries the label in this view; else 0."""

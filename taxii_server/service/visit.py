@@ -13,6 +13,7 @@ from taxii_server.catalog import Catalog, Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
 from taxii_server.model import Actor, Record
 from taxii_server.service.book import Book
+from taxii_server.service.ledger import Ledger
 from taxii_server.service.posting import Added, Writer
 from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
 from taxii_server.service.reading import Found, Reader, Superseded
@@ -44,6 +45,7 @@ class Visit:
     book: Book
     writer: Writer
     statuses: Statuses
+    ledger: Ledger
     #: the snapshot in force now
     renew: Callable[[], Snapshot]
 
@@ -88,7 +90,7 @@ class Visit:
     # ---- objects
 
     def read(self, collection: Collection, request: ReadRequest) -> Found:
-        """One page for this actor (see Reader.read)."""
+        """One page for this actor (see Reader.read), after the ledger tells of it. Raises StorageUnavailable, too."""
         settings, own = self.settings, collection.limits.max_page
         max_page = min(settings.max_page, own) if own else settings.max_page
         limit = min(request.limit or settings.default_page, max_page)
@@ -96,6 +98,13 @@ class Visit:
             found = self.snapshot.reader.read(self.actor.partner, collection, request, limit)
         except Superseded:
             return self._again(collection, request)
+        self.ledger.delivered(
+            self.actor,
+            self._facts(200, collection.name, resource=request.resource),
+            found.items,
+            object_id=request.object_id or "",
+            content=request.content and self.actor.origin.method != "HEAD",
+        )
         self._record(
             "read",
             collection,
@@ -158,7 +167,16 @@ class Visit:
             if not doomed:
                 # What was readable a moment ago may be gone by now.
                 raise Forbidden if chosen else NotFound
+            note(doomed)
             return doomed
+
+        noted: set[int] = set()
+
+        def note(doomed: Sequence[Record]) -> None:
+            # Before they are gone: afterwards nobody could say any more what their positions were.
+            fresh = [record for record in doomed if record.position not in noted]
+            self.ledger.deleted(self.actor, self._facts(200, collection.name), fresh)
+            noted.update(record.position for record in fresh)
 
         gone = self.writer.delete(object_id, pick)
         self._record(
@@ -185,6 +203,26 @@ class Visit:
         audience = self.catalog.policy.audiences.get(self.actor.partner)
         is_admin = audience is not None and audience.admin
         return self.statuses.find(api_root, status_id, self.actor.partner, is_admin, now_position())
+
+    def refused(self, status: int, api_root: str, id_or_alias: str, object_id: str) -> None:
+        """Tell the ledger that a look-up was answered with this status; an empty object id is none.
+
+        Nothing is looked up for it: whether an object is hidden or unknown must not show in the work of a request.
+        That is told apart when the ledger is read (Disclosures.what_did). Raises StorageUnavailable.
+        """
+        collection = self.catalog.collection_at(api_root, id_or_alias)
+        if collection is None:
+            reason = "no-collection"
+        elif not self.catalog.rights(collection, self.actor.partner).visible:
+            reason = "not-visible"
+        else:
+            reason = "forbidden" if status == 403 else ""
+        facts = self._facts(status, collection.name if collection else "", reason=reason)
+        self.ledger.refused(self.actor, facts, object_id)
+
+    def _facts(self, status: int, collection: str, **more: object) -> dict[str, object]:
+        digest, epoch = self.catalog.digest, self.snapshot.epoch
+        return {"status": status, "collection": collection, "policy": digest, "epoch": epoch, **more}
 
     def _record(self, event: str, collection: Collection, **facts: object) -> None:
         actor = self.actor

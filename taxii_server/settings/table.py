@@ -180,6 +180,13 @@ class Settings:
         "a client never gets more than it meant to ask for.",
         group="How strict the server is",
     )
+    ledger: bool = row(
+        yes_no(),
+        True,
+        "Record every delivery in the disclosure ledger before the answer leaves (docs/ledger.md). What is not "
+        "recorded can never be told later.",
+        group="Running",
+    )
     status_hours: int = row(whole(1, 8760), 48, "How long the status of a POST can be read.", group="Running")
     refresh_s: float = row(
         seconds(0.05), 0.5, "How often a worker asks the store for a new catalog and new credentials.", group="Running"

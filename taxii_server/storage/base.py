@@ -43,6 +43,7 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
+from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.quarantine import Quarantine
 
 
@@ -90,6 +91,11 @@ class Store(ABC):
     #: Called inside the write transaction after the positions are taken and before the commit.
     #: A seam for the contract suite, which pauses a writer there. Does nothing in production.
     before_commit: Callable[[], None] = staticmethod(lambda: None)
+
+    @property
+    @abstractmethod
+    def ledger(self) -> LedgerStore:
+        """The entries of the disclosure ledger of this database."""
 
     # ---- life
 

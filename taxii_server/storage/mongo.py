@@ -38,6 +38,7 @@ from taxii_server.storage.bands import band_end
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_schema import portions
 from taxii_server.times import now_position
@@ -66,6 +67,10 @@ class MongoStore(Store):
         self._connection = Connection(
             url, timeout_s=timeout_s, write_timeout_s=write_timeout_s, event_listeners=event_listeners
         )
+
+    @property
+    def ledger(self) -> MongoLedger:
+        return MongoLedger(self._connection)
 
     # ---- life
 

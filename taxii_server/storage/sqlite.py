@@ -34,6 +34,7 @@ from taxii_server.storage.bands import band_end, first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
 from taxii_server.storage.sqlite_query import INSERT, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
@@ -59,9 +60,15 @@ class SQLiteStore(Store):
         migrations: Sequence[Migration] = MIGRATIONS,
     ) -> None:
         # Absolute now: a change of the working directory must not change the database.
-        self._database = Database(Path(path).absolute(), timeout_s)
+        where = Path(path).absolute()
+        self._database = Database(where, timeout_s)
+        self._ledger = SQLiteLedger(where.with_name(f"{where.name}-ledger"), timeout_s)
         self._now = now
         self._migrations = migrations
+
+    @property
+    def ledger(self) -> SQLiteLedger:
+        return self._ledger
 
     # ---- life
 
@@ -77,9 +84,11 @@ class SQLiteStore(Store):
         if not present:
             with self._database.writing() as db:
                 migrate(db, where, self._migrations)
+        self._ledger.prepare()
 
     def close(self) -> None:
         self._database.close()
+        self._ledger.close()
 
     def state(self) -> StoreState:
         (row,) = self._read(

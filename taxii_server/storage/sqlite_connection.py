@@ -28,7 +28,7 @@ _NAP_S = (0.0002, 0.003)
 class Connection:
     """One connection, and the labels that its temporary table `wanted` holds."""
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
+    def __init__(self, path: Path, timeout_s: float, synchronous: str) -> None:
         # mode=rw: a file that is not there is an error and not a new, empty database.
         self.db = sqlite3.connect(
             f"file:{quote(str(path))}?mode=rw",
@@ -40,7 +40,7 @@ class Connection:
         )
         self._wanted: tuple[int, ...] = ()
         try:
-            self.db.execute("PRAGMA synchronous = FULL")
+            self.db.execute(f"PRAGMA synchronous = {synchronous}")
             self.db.execute("PRAGMA foreign_keys = ON")
             self.db.execute("PRAGMA temp_store = MEMORY")
             self.db.execute("PRAGMA journal_size_limit = 67108864")
@@ -64,11 +64,15 @@ class Connection:
 
 
 class Database:
-    """The connections of one process to one file."""
+    """The connections of one process to one file.
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
+    With `synchronous` NORMAL a power failure may cost the last commits, the death of a process none.
+    """
+
+    def __init__(self, path: Path, timeout_s: float, synchronous: str = "FULL") -> None:
         self.path = path
         self._timeout_s = timeout_s
+        self._synchronous = synchronous
         self._closed = False
         self._idle: list[Connection] = []
         self._writer = threading.Lock()
@@ -120,7 +124,7 @@ class Database:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                connection = Connection(self.path, self._timeout_s)
+                connection = Connection(self.path, self._timeout_s, self._synchronous)
             try:
                 yield connection
             except sqlite3.Error:
@@ -149,16 +153,30 @@ class Database:
             yield connection.db
 
     @contextmanager
-    def writing_connection(self) -> Iterator[Connection]:
-        """The same, with the connection and its table `wanted`."""
+    def writing_connection(self, *, firm: bool = False) -> Iterator[Connection]:
+        """The same, with the connection and its table `wanted`. A firm one survives a power failure in any case."""
         writer = self._writer
         if not writer.acquire(timeout=self._timeout_s):
             raise StorageUnavailable(f"{self.path}: another write takes more than {self._timeout_s:g} s")
         try:
-            with self.connection() as connection, self._transaction(connection, self._begin_writing):
+            with (
+                self.connection() as connection,
+                self._firmly(connection, firm),
+                self._transaction(connection, self._begin_writing),
+            ):
                 yield connection
         finally:
             writer.release()
+
+    @contextmanager
+    def _firmly(self, connection: Connection, firm: bool) -> Iterator[None]:
+        if not firm or self._synchronous == "FULL":
+            yield
+            return
+        connection.db.execute("PRAGMA synchronous = FULL")
+        yield
+        # After an error the connection is closed, or it stays firm: slower, not wrong.
+        connection.db.execute(f"PRAGMA synchronous = {self._synchronous}")
 
     @contextmanager
     def _transaction(

@@ -7,6 +7,7 @@ Content-Type (415), size (413), query (400), body (422). The earliest fault answ
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from flask import Flask, Response, current_app, g, request
@@ -16,7 +17,7 @@ from taxii_server.auth.base import Authenticator
 from taxii_server.auth.directory import Directory
 from taxii_server.catalog import Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
-from taxii_server.model import Credential
+from taxii_server.model import Actor, Credential, Origin
 from taxii_server.service.hub import Hub
 from taxii_server.service.visit import Visit
 from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
@@ -26,6 +27,8 @@ from taxii_server.web.media import accepts_taxii, is_taxii_content
 PAGED_ENDPOINTS = frozenset(
     {"objects.get_manifest", "objects.get_objects", "objects.get_object", "objects.get_versions"}
 )
+#: Set in the WSGI environment, where no client can, for a request that an operator makes as a partner.
+COMMAND_LINE = "taxii_server.command_line"
 #: Endpoints that answer without credentials.
 PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
 
@@ -59,7 +62,7 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
         require_fresh()
         if request.endpoint not in PAGED_ENDPOINTS:
             hub().follow()
-        g.visit = hub().visit(authenticator.authenticate(request.headers.get("Authorization")))
+        g.visit = hub().visit(_with_origin(authenticator.authenticate(request.headers.get("Authorization"))))
         # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
             raise NotFound
@@ -73,6 +76,15 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
         response.status_code = 204
         del response.headers["Content-Type"]
         return response
+
+
+def _with_origin(actor: Actor) -> Actor:
+    """The actor, and where its request comes from."""
+    query = request.query_string.decode("latin-1")
+    actor = replace(actor, origin=Origin(request.remote_addr or "", request.method, request.path, query))
+    if request.environ.get(COMMAND_LINE):
+        return replace(actor, scheme="cli", credential="command line")
+    return actor
 
 
 def require_accept() -> None:

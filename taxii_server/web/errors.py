@@ -113,6 +113,25 @@ def _audit_denial(status: int) -> None:
     )
 
 
+def _unavailable(error: Exception) -> Response:
+    _log.error("the store or the configuration cannot be used: %s", error)
+    response = error_response(503, "The server cannot answer now; try again.")
+    response.headers["Retry-After"] = _RETRY_AFTER_S
+    return response
+
+
+def _refusal(status: int, description: str | None = None) -> Response:
+    """The error resource, after the ledger tells of the refusal when a collection or an object was looked up."""
+    visit = g.get("visit")
+    asked = request.view_args or {}
+    if visit is not None and "name" in asked:
+        try:
+            visit.refused(status, asked["api_root"], asked["name"], asked.get("object_id", ""))
+        except StorageUnavailable as error:
+            return _unavailable(error)
+    return error_response(status, description)
+
+
 def register_errors(app: Flask) -> None:
     """Handlers on the app: those of a blueprint never see an unknown URL."""
 
@@ -128,12 +147,12 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(NotFound)
     def handle_not_found(_: NotFound) -> Response:
-        return error_response(404)
+        return _refusal(404)
 
     @app.errorhandler(Forbidden)
     def handle_forbidden(_: Forbidden) -> Response:
         _audit_denial(403)
-        return error_response(403, "You may not do this here; GET /taxii2/rights/ says what you may.")
+        return _refusal(403, "You may not do this here; GET /taxii2/rights/ says what you may.")
 
     @app.errorhandler(Conflict)
     def handle_conflict(error: Conflict) -> Response:
@@ -170,10 +189,7 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(StorageUnavailable)
     @app.errorhandler(ConfigError)
     def handle_unavailable(error: Exception) -> Response:
-        _log.error("the store or the configuration cannot be used: %s", error)
-        response = error_response(503, "The server cannot answer now; try again.")
-        response.headers["Retry-After"] = _RETRY_AFTER_S
-        return response
+        return _unavailable(error)
 
     @app.errorhandler(HTTPException)
     def handle_http(error: HTTPException) -> Response:

@@ -10,6 +10,7 @@ import json
 import uuid
 from typing import Any
 
+from taxii_server.stix.markings import IEP_EXTENSION
 from tests.leaks.hub import Texts, Value
 from tests.world import audiences, collection
 
@@ -42,10 +43,10 @@ PARTNERS = audiences(
     {
         "alice": f'kind = "le"\nclearance = "red"\ncountry = "FR"\nidentities = ["{ALICE_ID}"]\n',
         "bob": 'kind = "cert"\nclearance = "amber"\ncountry = "FR"\n',
-        "carol": 'kind = "cert"\nclearance = "green"\ncountries = ["FR", "PL"]\n',
+        "carol": 'kind = "cert"\nclearance = "green"\ncountries = ["FR", "PL"]\ngroups = ["ring"]\n',
         "dave": 'kind = "vendor"\nclearance = "clear"\ncountry = "DE"\n',
         "eve": f'kind = "vendor"\nclearance = "amber+strict"\ncountry = "PL"\nidentities = ["{EVE_ID}"]\n',
-        "fred": 'kind = "le"\nclearance = "red"\ncountry = "PL"\n',
+        "fred": 'kind = "le"\nclearance = "red"\ncountry = "PL"\ngroups = ["ring"]\n',
         "sam": 'kind = "cert"\nclearance = "red"\nsuspended = true\n',
         "root": 'kind = "le"\nclearance = "red"\nadmin = true\n',
     }
@@ -57,6 +58,9 @@ name = "leaks"
 
 [defaults]
 unmarked = "deny"
+
+[groups]
+ring = {{}}
 
 [collections.pool]
 unmarked = "tlp:green"
@@ -101,6 +105,17 @@ _DECLARED = {
 }  # fmt: skip
 #: Odd objects get in: what the schema of their type would refuse must not leak either.
 COLLECTIONS = {name: text + 'strictness = "structure"\n' for name, text in _DECLARED.items()}
+
+#: The same with copies: without what is not readable, and for carol without tickets.
+DERIVING = (
+    POLICY.replace("[defaults]", '[defaults]\ngranular = "derive"\nrefs_lists = "derive"')
+    + """
+[[strip]]
+id = "no-tickets-for-carol"
+to = { audience = "carol" }
+properties = ["x_ticket"]
+"""
+)
 
 TEXTS = Texts(POLICY, PARTNERS, COLLECTIONS)
 
@@ -189,6 +204,32 @@ def observed(number: int | str, refs: list[str], *marks: str, **more: Any) -> Va
     """An observed-data of STIX 2.1."""
     detail = {"first_observed": time_of(0), "last_observed": time_of(0), "number_observed": 1, "object_refs": refs}
     return {**thing("observed-data", number, *marks, **more), **detail}
+
+
+def part(marking: str, *selectors: str) -> dict[str, Any]:
+    """The member that marks these parts of an object."""
+    return {"granular_markings": [{"marking_ref": marking, "selectors": list(selectors)}]}
+
+
+def iep(id_: str, *marks: str, **more: Any) -> Value:
+    """A marking-definition with a FIRST IEP policy: clear, in force since 2020, unless `more` says otherwise."""
+    policy = {
+        "extension_type": "property-extension",
+        "iep_id": "a7a21a2e-0000-4000-8000-000000000001",
+        "iep_version": 2,
+        "policy_name": "p",
+        "start_date": "2020-01-01T00:00:00Z",
+        "encrypt_in_transit": "may",
+        "permitted_actions": "externally-visible-direct-actions",
+        "affected_party_notifications": "may",
+        "tlp": "white",
+        "provider_attribution": "may",
+        "unmodified_resale": "may",
+        **more,
+    }
+    value = statement(id_, "", *marks)
+    del value["definition_type"], value["definition"]
+    return {**value, "extensions": {IEP_EXTENSION: policy}}
 
 
 def statement(id_: str, text: str, *marks: str, **more: Any) -> Value:

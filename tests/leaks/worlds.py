@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,27 +29,44 @@ class Worlds:
     readable: list[model.Entry]
 
 
-def split(acts: Sequence[Act], audience: str) -> tuple[list[Act | None], list[model.Entry], list[model.Entry]]:
+Readable = Callable[[Sequence[model.Entry], str], list[model.Entry]]
+#: The object as it stands in the bare world, for what the audience reads.
+Shown = Callable[[model.Entry, str], Value]
+
+
+def _as_it_is(entry: model.Entry, audience: str) -> Value:
+    return entry.value
+
+
+def split(
+    acts: Sequence[Act], audience: str, readable_of: Readable = model.readable, shown: Shown = _as_it_is
+) -> tuple[list[Act | None], list[model.Entry], list[model.Entry]]:
     """The acts of the bare world (None where one does not take place), and what is readable and hidden at the end."""
     entries = model.entries_of(acts)
-    readable = model.readable(entries, audience)
-    kept = {(entry.act, entry.place) for entry in readable}
+    readable = readable_of(entries, audience)
+    kept = {(entry.act, entry.place): shown(entry, audience) for entry in readable}
     bare: list[Act | None] = []
     for number, act in enumerate(acts):
         if act.partner == audience:
             bare.append(act)
             continue
-        left = tuple(value for place, value in enumerate(act.objects) if (number, place) in kept)
+        left = tuple(kept[number, place] for place in range(len(act.objects)) if (number, place) in kept)
         bare.append(replace(act, objects=left) if left else None)
     return bare, readable, [entry for entry in entries if entry not in readable]
 
 
 def build(
-    folder: Path, acts: Sequence[Act], audience: str, urls: tuple[str, str] | None = None, texts: Texts = scene.TEXTS
+    folder: Path,
+    acts: Sequence[Act],
+    audience: str,
+    urls: tuple[str, str] | None = None,
+    texts: Texts = scene.TEXTS,
+    readable_of: Readable = model.readable,
+    shown: Shown = _as_it_is,
 ) -> Worlds:
     """Both worlds after these acts. One position per act is the same in both: hidden objects come last in theirs."""
-    acts = [_hidden_last(number, acts, audience) for number in range(len(acts))]
-    bare_acts, readable, hidden = split(acts, audience)
+    acts = [_hidden_last(number, acts, audience, readable_of) for number in range(len(acts))]
+    bare_acts, readable, hidden = split(acts, audience, readable_of, shown)
     full = LeakHub(folder / "full", texts, urls[0] if urls else None)
     bare = LeakHub(folder / "bare", texts, urls[1] if urls else None)
     for number, act in enumerate(acts):
@@ -72,9 +89,9 @@ def build(
     return Worlds(Pair(full, bare, audience), facts, hidden_values, readable)
 
 
-def _hidden_last(number: int, acts: Sequence[Act], audience: str) -> Act:
+def _hidden_last(number: int, acts: Sequence[Act], audience: str, readable_of: Readable) -> Act:
     """Readable objects first, so that steps inside one post (an open trace, see test_known_traces) do not matter."""
-    readable = model.readable(model.entries_of(acts), audience)
+    readable = readable_of(model.entries_of(acts), audience)
     kept = {id(entry.value) for entry in readable}
     return replace(acts[number], objects=tuple(sorted(acts[number].objects, key=lambda value: id(value) not in kept)))
 

@@ -10,7 +10,8 @@ from flask import current_app
 
 from taxii_server.catalog import Catalog, Rights
 from taxii_server.errors import BadQuery, Forbidden, NotFound
-from taxii_server.service import book, cursor, posting, reading, resolver, sight, statuses, visit
+from taxii_server.policy import Access
+from taxii_server.service import book, cursor, posting, reading, sight, statuses, visit
 from taxii_server.service import hub as hubs
 from taxii_server.times import format_position
 from taxii_server.web import response
@@ -52,7 +53,10 @@ def _(patch: Patch) -> None:
 
 @wrong("403 for the deletion of something hidden", "hidden_and_unknown_are_one_answer")
 def _(patch: Patch) -> None:
-    patch.setattr(resolver.Resolver, "readable", lambda self, records: list(records))
+    def served_whole(self: Any, audience: str, collection: Any, records: Any) -> set[int]:
+        return {record.position for record in records}
+
+    patch.setattr(reading.Reader, "served_whole", served_whole)
 
 
 @wrong("another answer for hidden objects", "hidden_and_unknown_are_one_answer")
@@ -77,13 +81,12 @@ def _(patch: Patch) -> None:
 
 @wrong("pages counted before references", "pages_are_full_and_more_is_true")
 def _(patch: Patch) -> None:
-    def walk(self: Any, audience: str, collection: Any, filters: Any, after: int, wanted: int, content: bool) -> Any:
-        seen, feeds = self._sights.of(audience), self._catalog.feeds(collection)
-        labels = self._labels(seen, feeds, filters)
-        page = self._store.page(reading._page_query(labels, feeds, filters, after, wanted, content))
-        return reading.Resolver(self._store, self._book, self._catalog, seen, feeds).standing(page.records, filters)
+    def collect(self: Any, after: int, wanted: int) -> Any:
+        batch = self._stream.batch(self._query, after, wanted)
+        rows, _ = self._standing(batch.rows, batch.passed)
+        return self._serve(rows), False
 
-    patch.setattr(reading.Reader, "_walk", walk)
+    patch.setattr(reading._Walk, "collect", collect)
 
 
 @wrong("date headers from hidden records", "headers_speak_of_what_is_delivered")
@@ -144,18 +147,18 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     kept: dict[int, Any] = {}
     was = hubs.Sights
-    patch.setattr(hubs, "Sights", lambda catalog, book: kept.setdefault(id(book), was(catalog, book)))
+    patch.setattr(hubs, "Sights", lambda catalog, book, now: kept.setdefault(id(book), was(catalog, book, now)))
 
 
 @wrong("an object that cannot be judged shows", "a_rule_that_fails_hides")
 def _(patch: Patch) -> None:
     was = sight.allowed
 
-    def allowed(policy: Any, audience: str, labels: Any, meanings: Any, carried: Any = None) -> set[int]:
-        found = was(policy, audience, labels, meanings, carried)
+    def allowed(policy: Any, audience: str, labels: Any, meanings: Any, *more: Any, **rest: Any) -> Any:
+        found = was(policy, audience, labels, meanings, *more, **rest)
         for number, own, _ in labels:
             if policy.decide(audience, own, meanings).reason == "error":
-                found.add(number)
+                found[number] = Access()
         return found
 
     patch.setattr(sight, "allowed", allowed)

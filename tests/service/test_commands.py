@@ -1,4 +1,7 @@
-"""What a request costs in commands to MongoDB, and that a page is bytes from the store, not JSON read and written."""
+"""What a request costs in commands to MongoDB, and that a page is bytes from the store, not JSON read and written.
+
+An `insert` after the finds of a page is the entry of the ledger.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from taxii_server.errors import NotFound
 from taxii_server.model import Actor
 from taxii_server.service.query import Filters
 from taxii_server.storage.mongo import MongoStore
-from tests.service.site import ALL_V, Site, marked, report, versions
+from tests.service.site import ALL_V, IDS, Site, marked, report, versions
 from tests.world import indicator, malware, new_id, relationship
 
 
@@ -56,13 +59,13 @@ def counted(mongo_database_url: str, counter: Counter) -> Iterator[Site]:
 
 def test_a_poll_without_references_is_one_command(counted: Site, counter: Counter) -> None:
     counted.page("alice", "alice-box", limit=2)
-    assert counter.since() == ["find"]
+    assert counter.since() == ["find", "insert"]
 
 
 def test_a_poll_of_a_view_over_many_sources_is_one_command(counted: Site, counter: Counter) -> None:
     found = counted.page("carol", limit=50)
     assert len(found.records) == 3
-    assert counter.since() == ["find"]
+    assert counter.since() == ["find", "insert"]
 
 
 @pytest.mark.parametrize("resource", ["objects", "manifest"])
@@ -77,10 +80,22 @@ def test_a_single_object_is_one_command_and_a_missing_one_two(counted: Site, cou
     (first, *_) = counted.page("carol").records
     counter.since()
     counted.page("carol", resource="object", object_id=first.id)
-    assert counter.since() == ["find"]
+    assert counter.since() == ["find", "insert"]
     with pytest.raises(NotFound):
         counted.page("carol", resource="object", object_id=new_id("malware"))
     assert counter.since() == ["find", "find"]
+
+
+def test_recording_a_refusal_costs_the_same_for_what_is_hidden_and_what_is_unknown(
+    counted: Site, counter: Counter
+) -> None:
+    hidden = malware(**marked("red"))
+    counted.store("bob", "bob-box", hidden)
+    visit = counted.hub.visit(Actor("carol", "c", "test"))
+    for object_id in (new_id("malware"), hidden["id"]):
+        counter.since()
+        visit.refused(404, "api1", IDS["all"], object_id)
+        assert counter.since() == ["insert"]
 
 
 def test_a_page_of_relationships_is_two_commands(counted: Site, counter: Counter) -> None:
@@ -90,9 +105,9 @@ def test_a_page_of_relationships_is_two_commands(counted: Site, counter: Counter
     last = counted.page("carol", limit=43).records[-1].position
     counter.since()
     assert len(counted.page("carol", limit=40, added_after=last).records) == 40
-    assert counter.since() == ["find", "find"]
+    assert counter.since() == ["find", "find", "insert"]
     counted.page("carol", limit=40, filters=Filters(types=("relationship",)))
-    assert counter.since() == ["find", "find"]
+    assert counter.since() == ["find", "find", "insert"]
 
 
 def test_references_to_what_stands_on_the_same_page_cost_nothing(counted: Site, counter: Counter) -> None:
@@ -101,7 +116,7 @@ def test_references_to_what_stands_on_the_same_page_cost_nothing(counted: Site, 
     counted.ids("carol")
     counter.since()
     assert len(counted.page("carol", limit=50).records) == 5
-    assert counter.since() == ["find"]
+    assert counter.since() == ["find", "insert"]
 
 
 def test_copies_by_several_submitters_cost_one_look_up(counted: Site, counter: Counter) -> None:
@@ -111,7 +126,7 @@ def test_copies_by_several_submitters_cost_one_look_up(counted: Site, counter: C
     counted.ids("carol")
     counter.since()
     assert len(counted.page("carol", limit=50).records) == 4
-    assert counter.since() == ["find", "find"]
+    assert counter.since() == ["find", "find", "insert"]
 
 
 def test_each_step_of_references_costs_one_look_up(counted: Site, counter: Counter) -> None:
@@ -121,7 +136,7 @@ def test_each_step_of_references_costs_one_look_up(counted: Site, counter: Count
     counted.ids("carol")
     counter.since()
     assert len(counted.page("carol", filters=Filters(types=("report",))).records) == 1
-    assert counter.since() == ["find", "find", "find"]
+    assert counter.since() == ["find", "find", "find", "insert"]
 
 
 def test_a_long_stretch_of_hidden_objects_is_crossed_in_long_strides(counted: Site, counter: Counter) -> None:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.storage.contract", "tests.storage.samples")
+pytest.register_assert_rewrite("tests.storage.contract", "tests.storage.ledger_contract", "tests.storage.samples")

@@ -34,8 +34,10 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage.base import Plan, Store
+from taxii_server.storage.ledger import LedgerQuery
 from taxii_server.times import format_position, instant_key, now_position
 from tests.storage.events_contract import EventsContract
+from tests.storage.ledger_contract import LedgerContract, entry
 from tests.storage.samples import (
     Background,
     Clock,
@@ -101,10 +103,15 @@ EVERY_METHOD: dict[str, Callable[[Store], object]] = {
     "tick": lambda store: store.tick(),
     "save_aliases": lambda store: store.save_aliases({"a": "b"}),
     "aliases": lambda store: store.aliases(["a"]),
+    "ledger.append": lambda store: store.ledger.append([entry()]),
+    "ledger.heads": lambda store: store.ledger.heads(),
+    "ledger.count": lambda store: store.ledger.count(),
+    "ledger.walk": lambda store: list(store.ledger.walk()),
+    "ledger.find": lambda store: list(store.ledger.find(LedgerQuery())),
 }
 
 
-class StoreContract(EventsContract):
+class StoreContract(EventsContract, LedgerContract):
     """Inherit, override `store_factory` and `break_driver`."""
 
     @pytest.fixture

@@ -98,7 +98,7 @@ class TestSQLite(QuarantineContract, StoreContract):
     def break_driver(self) -> Callable[[Store], None]:
         def break_it(store: Store) -> None:
             assert isinstance(store, SQLiteStore)
-            for connection in store._database._idle:
+            for connection in (*store._database._idle, *store.ledger._database._idle):
                 connection.db.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
 
         return break_it
@@ -409,10 +409,10 @@ def steps_of(store: SQLiteStore, call: Callable[[], object]) -> int:
         return 0
 
     call()  # Statements are in the cache now.
-    for connection in store._database._idle:
+    for connection in (*store._database._idle, *store.ledger._database._idle):
         connection.db.set_progress_handler(step, 10)
     call()
-    for connection in store._database._idle:
+    for connection in (*store._database._idle, *store.ledger._database._idle):
         connection.db.set_progress_handler(None, 0)
     return count
 
@@ -497,7 +497,7 @@ class TestCost:
     def test_the_state_is_one_command(self, store: SQLiteStore) -> None:
         commands: list[str] = []
         store.state()
-        for connection in store._database._idle:
+        for connection in (*store._database._idle, *store.ledger._database._idle):
             connection.db.set_trace_callback(commands.append)
         store.state()
         assert len(commands) == 1

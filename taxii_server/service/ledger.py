@@ -1,0 +1,279 @@
+"""The disclosure ledger: who was given what, when and under which policy; written before the answer leaves.
+
+Each process writes a *strand* of its own: entries numbered without gaps, each with a keyed hash over itself and the
+hash of the one before. So no process waits for another one, and a changed, missing or added entry breaks its strand.
+A strand begins by naming the last entries of the strands that it finds (those that no other entry has named yet) and
+names them again every `NAMING_EVERY` entries: a strand that vanishes, or its end, is missed by a later one.
+
+What was delivered is kept as positions and labels, not as copies of objects: what a position is says the store, and
+for what is deleted the entry of the deletion.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import secrets
+import threading
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from taxii_server.errors import StorageError, StorageUnavailable
+from taxii_server.model import Actor, Record
+from taxii_server.service.copies import Served
+from taxii_server.service.cursor import derived_key
+from taxii_server.storage.base import Store
+from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
+
+FORMS = ("whole", "copy", "metadata")
+_METADATA = FORMS.index("metadata")
+#: As `previous` of the first entry of a strand.
+NO_HASH = b"\0" * 32
+NAMING_EVERY = 1000
+_MAX_CHARS = 500
+# What a stranger wrote may hold half a character: only ASCII is the same everywhere.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+class Item(NamedTuple):
+    """One object version as it was delivered: its record's position and label, and how (an index into FORMS)."""
+
+    position: int
+    label: int
+    form: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What an entry is to say. A firm one survives the power failing."""
+
+    kind: str
+    facts: Mapping[str, object]
+    partner: str = ""
+    object: str = ""
+    items: Sequence[Item] = ()
+    firm: bool = False
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """A note that waits for being written."""
+
+    note: Note
+    done: bool = False
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class _Strand:
+    """The strand of one process. `turn` is held by the one thread that writes."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    queue: list[_Ticket] = field(default_factory=list)
+    #: the last entry; None before the first one, and after a failure
+    head: Head | None = None
+
+
+class Ledger:
+    """Writes the ledger of one store. Safe for several threads and across a fork; does nothing when not `enabled`."""
+
+    def __init__(self, store: Store, *, enabled: bool = True) -> None:
+        self._store = store
+        self._enabled = enabled
+        self._key: bytes | None = None
+        self._strands: dict[int, _Strand] = {}
+
+    # ---- what is recorded
+
+    def delivered(
+        self, actor: Actor, facts: Mapping[str, object], items: Iterable[Served], *, object_id: str, content: bool
+    ) -> None:
+        """Record a read that gives something away. Raises StorageUnavailable: then nothing may be given away."""
+        if not self._enabled:
+            return
+        found: dict[int, Item] = {}
+        for item in items:
+            position = item.record.position
+            # What tells where a copy comes from is no copy itself, but it names the object.
+            form = FORMS.index(item.form) if content and item.form in FORMS else _METADATA
+            if position not in found or form < found[position].form:
+                found[position] = Item(position, item.record.label, form)
+        if found:
+            self._record(Note("delivered", _facts(actor, facts), actor.partner, object_id, sorted(found.values())))
+
+    def refused(self, actor: Actor, facts: Mapping[str, object], object_id: str) -> None:
+        """Record a look-up that was refused. Raises StorageUnavailable."""
+        if self._enabled:
+            self._record(Note("refused", _facts(actor, facts), actor.partner, object_id))
+
+    def deleted(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
+        """Record that these records of one object are about to be deleted. Raises StorageUnavailable."""
+        if self._enabled and records:
+            versions = [[r.position, r.version, r.version_key, r.collection, r.submitter] for r in records]
+            items = sorted(Item(r.position, r.label, 0) for r in records)
+            about = _facts(actor, {**facts, "versions": versions})
+            self._record(Note("deleted", about, actor.partner, records[0].id, items, firm=True))
+
+    # ---- writing
+
+    def _record(self, note: Note) -> None:
+        """Return when the note is in the ledger. Those that wait at the same time go in one write."""
+        strand = self._strands.setdefault(os.getpid(), _Strand())
+        ticket = _Ticket(note)
+        with strand.lock:
+            strand.queue.append(ticket)
+        with strand.turn:
+            if not ticket.done:
+                with strand.lock:
+                    batch, strand.queue = strand.queue, []
+                self._write(strand, batch)
+        if ticket.error is not None:
+            raise StorageUnavailable(f"the ledger cannot be written: {ticket.error}") from ticket.error
+
+    def _write(self, strand: _Strand, batch: Sequence[_Ticket]) -> None:
+        head, strand.head = strand.head, None
+        error: Exception | None = StorageUnavailable("the write was interrupted")
+        try:
+            notes = [ticket.note for ticket in batch]
+            entries = self._entries(head, notes)
+            self._store.ledger.append(entries, firm=any(note.firm for note in notes))
+            last = entries[-1]
+            # After a failure nobody knows which of the entries are there: the next write begins another strand.
+            strand.head = Head(last.strand, last.number, last.hash)
+            error = None
+        except StorageError as failure:
+            error = failure
+        finally:
+            for ticket in batch:
+                ticket.done, ticket.error = True, error
+
+    def _entries(self, head: Head | None, notes: Sequence[Note]) -> list[Entry]:
+        if self._key is None:
+            self._key = ledger_key(self._store)
+        all_notes = list(notes)
+        if head is None:
+            head = Head(secrets.token_hex(16), 0, NO_HASH)
+            all_notes.insert(0, self._naming("opened", head.strand))
+        elif head.number // NAMING_EVERY < (head.number + len(notes)) // NAMING_EVERY:
+            all_notes.insert(0, self._naming("heads", head.strand))
+        time = self._store.present()
+        entries: list[Entry] = []
+        for note in all_notes:
+            entry = _entry(head, note, time, self._key)
+            entries.append(entry)
+            head = Head(entry.strand, entry.number, entry.hash)
+        return entries
+
+    def _naming(self, kind: str, strand: str) -> Note:
+        """Names the last entries of all other strands, except those that some entry has named already."""
+        named: set[Head] = set()
+        for entry in self._store.ledger.find(LedgerQuery(kinds=NAMING)):
+            with suppress(ValueError):  # damaged: a check tells, and the heads are named once more
+                named.update(named_heads(entry))
+        loose = [head for head in self._store.ledger.heads() if head.strand != strand and head not in named]
+        return Note(kind, {"heads": [[head.strand, head.number, head.hash.hex()] for head in loose]})
+
+
+def _facts(actor: Actor, more: Mapping[str, object]) -> dict[str, object]:
+    origin = actor.origin
+    facts = {
+        "credential": actor.credential,
+        "scheme": actor.scheme,
+        "address": origin.address,
+        "method": origin.method,
+        "path": origin.path[:_MAX_CHARS],
+        "query": origin.query[:_MAX_CHARS],
+        **more,
+    }
+    return {name: value for name, value in facts.items() if value not in ("", None)}
+
+
+# ---- the form of an entry
+
+
+def ledger_key(store: Store) -> bytes:
+    """The key of the hashes."""
+    return derived_key(store.secret(), b"taxii ledger v1")
+
+
+def _entry(head: Head, note: Note, time: int, key: bytes) -> Entry:
+    items = note.items
+    entry = Entry(
+        strand=head.strand,
+        number=head.number + 1,
+        time=time,
+        kind=note.kind,
+        partner=note.partner,
+        object=note.object[:_MAX_CHARS].encode(errors="replace").decode(),
+        first=items[0].position if items else 0,
+        last=items[-1].position if items else 0,
+        facts=_encode(note.facts),
+        items=pack(items),
+        previous=head.hash,
+        hash=b"",
+    )
+    return replace(entry, hash=hash_of(entry, key))
+
+
+def hash_of(entry: Entry, key: bytes) -> bytes:
+    """The hash that the entry must have: over the one before and everything that the entry says."""
+    texts = (entry.strand, entry.kind, entry.partner, entry.object, entry.facts)
+    numbers = (entry.number, entry.time, entry.first, entry.last)
+    parts = [entry.previous, *(text.encode() for text in texts), *(b"%d" % number for number in numbers), entry.items]
+    # Each with its length: nothing can move from one part into the next.
+    return hmac.digest(key, b"".join(len(part).to_bytes(4, "big") + part for part in parts), "sha256")
+
+
+def named_heads(entry: Entry) -> list[Head]:
+    """The heads that an entry of a kind in NAMING names. Raises ValueError when that cannot be read."""
+    try:
+        return [
+            Head(strand, number, bytes.fromhex(hash_)) for strand, number, hash_ in json.loads(entry.facts)["heads"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a list of heads") from error
+
+
+def pack(items: Sequence[Item]) -> bytes:
+    """The items, ascending by position, in a few bytes each."""
+    if not items:
+        return b""
+    out = bytearray()
+    before = 0
+    for position, label, form in items:
+        for value in (position - before, label << 2 | form):
+            while value > 127:
+                out.append(value & 127 | 128)
+                value >>= 7
+            out.append(value)
+        before = position
+    return zlib.compress(out)
+
+
+def unpack(packed: bytes) -> list[Item]:
+    """The items again. Raises ValueError for anything that `pack` did not make."""
+    if not packed:
+        return []
+    try:
+        data = zlib.decompress(packed)
+    except zlib.error as error:
+        raise ValueError("not a list of items") from error
+    values: list[int] = []
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            values.append(value)
+            value = shift = 0
+    items: list[Item] = []
+    position = 0
+    for step, rest in zip(values[::2], values[1::2], strict=True):
+        position += step
+        items.append(Item(position, rest >> 2, rest & 3))
+    return items

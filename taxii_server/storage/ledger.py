@@ -1,0 +1,90 @@
+"""Where the entries of the disclosure ledger are kept. What they say, and how they prove it, is service/ledger.py.
+
+A store of entries adds and reads, it never changes and never deletes: there is no method for it. It does not look at
+what the hashes say either, so that a check reads exactly what is there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from taxii_server.model import POSITION_MAX
+
+#: Kinds of entries that name the heads of other strands.
+NAMING = ("opened", "heads")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry. `number` counts from 1 within its strand, without gaps; `time` is µs since 1970.
+
+    `object` is the id that the entry is about, or empty; `first` and `last` are the lowest and the highest record
+    position in `items`, or 0. `facts` is canonical JSON. `previous` is the hash of the entry before in its strand.
+    """
+
+    strand: str
+    number: int
+    time: int
+    kind: str
+    partner: str
+    object: str
+    first: int
+    last: int
+    facts: str
+    items: bytes
+    previous: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Head:
+    """An entry by its name and hash: the last one of a strand, or the one that was the last at some time."""
+
+    strand: str
+    number: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerQuery:
+    """Which entries. All conditions are ANDed; None means no condition.
+
+    `position`: entries whose range `first` to `last` has it inside (that it was delivered shows in `items`).
+    """
+
+    kinds: tuple[str, ...] | None = None
+    partner: str | None = None
+    object: str | None = None
+    position: int | None = None
+    since: int = 0
+    until: int = POSITION_MAX
+
+
+class LedgerStore(ABC):
+    """The entries of one database. Safe to use from several threads and processes, also beside writers of records."""
+
+    @abstractmethod
+    def append(self, entries: Sequence[Entry], *, firm: bool = False) -> None:
+        """Add these entries: they survive the death of this process when it returns, the power failing if `firm`.
+
+        Raises StorageUnavailable; then none of them, all, or the first few of them are there. An entry whose strand
+        and number are taken is never overwritten: that is a StorageError.
+        """
+
+    @abstractmethod
+    def heads(self) -> list[Head]:
+        """The last entry of each strand, ascending by strand. Costs by the number of strands, not of entries."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many entries there are."""
+
+    @abstractmethod
+    def walk(self) -> Iterator[Entry]:
+        """All entries, ascending by strand and number. Those that are added meanwhile may be among them."""
+
+    @abstractmethod
+    def find(self, query: LedgerQuery) -> Iterator[Entry]:
+        """The entries that satisfy the query, ascending by time."""

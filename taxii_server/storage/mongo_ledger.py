@@ -1,0 +1,125 @@
+"""The disclosure ledger as a MongoDB collection of its own.
+
+Without a transaction and without the clock document: strands are written by one process each, so nothing has to wait
+for anything. An entry is on the journals of a majority when `append` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bson import Int64
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from taxii_server.storage.ledger import Entry, Head, LedgerQuery, LedgerStore
+from taxii_server.storage.mongo_connection import Connection, Document
+
+COLLECTION = "ledger"
+_IN_ORDER = "strand_number"
+_BACKWARDS = "strand_number_backwards"
+INDEXES = [
+    IndexModel([("s", ASCENDING), ("n", ASCENDING)], name=_IN_ORDER, unique=True),
+    IndexModel([("s", ASCENDING), ("n", DESCENDING)], name=_BACKWARDS),
+    IndexModel([("p", ASCENDING), ("at", ASCENDING)], name="partner_time"),
+    IndexModel([("o", ASCENDING)], name="object", sparse=True),
+    IndexModel([("l", ASCENDING), ("f", ASCENDING)], name="range", sparse=True),
+    IndexModel([("k", ASCENDING)], name="kind"),
+]
+_PORTION = 500
+
+
+class MongoLedger(LedgerStore):
+    """The ledger in the database of this connection, which prepares it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def append(self, entries: Sequence[Entry], *, firm: bool = False) -> None:
+        with self._connection.call() as database:
+            database[COLLECTION].insert_many([_document(entry) for entry in entries])
+
+    def heads(self) -> list[Head]:
+        last: list[Mapping[str, Any]] = [
+            {"$sort": {"s": ASCENDING, "n": DESCENDING}},
+            {"$group": {"_id": "$s", "n": {"$first": "$n"}, "h": {"$first": "$h"}}},
+        ]
+        with self._connection.call(patient=True) as database:
+            rows = list(database[COLLECTION].aggregate(last, hint=_BACKWARDS))
+        return sorted(Head(row["_id"], row["n"], row["h"]) for row in rows)
+
+    def count(self) -> int:
+        with self._connection.call(patient=True) as database:
+            return database[COLLECTION].estimated_document_count()
+
+    def walk(self) -> Iterator[Entry]:
+        place: Document = {}
+        while True:
+            with self._connection.call(patient=True) as database:
+                found = database[COLLECTION].find(place, hint=_IN_ORDER, batch_size=_PORTION)
+                entries = [_entry(row) for row in found.sort([("s", ASCENDING), ("n", ASCENDING)]).limit(_PORTION)]
+            yield from entries
+            if len(entries) < _PORTION:
+                return
+            strand, number = entries[-1].strand, entries[-1].number
+            place = {"$or": [{"s": strand, "n": {"$gt": number}}, {"s": {"$gt": strand}}]}
+
+    def find(self, query: LedgerQuery) -> Iterator[Entry]:
+        order = [("at", ASCENDING), ("s", ASCENDING), ("n", ASCENDING)]
+        with self._connection.call(patient=True) as database:
+            # The names first: they are small, and no cursor stays open while the caller thinks.
+            names = [row["_id"] for row in database[COLLECTION].find(_filter(query), {"_id": 1}).sort(order)]
+        for start in range(0, len(names), _PORTION):
+            some = names[start : start + _PORTION]
+            with self._connection.call(patient=True) as database:
+                yield from map(_entry, list(database[COLLECTION].find({"_id": {"$in": some}}).sort(order)))
+
+
+def _document(entry: Entry) -> Document:
+    document: Document = {
+        "s": entry.strand,
+        "n": Int64(entry.number),
+        "at": Int64(entry.time),
+        "k": entry.kind,
+        "p": entry.partner,
+        "j": entry.facts,
+        "i": entry.items,
+        "v": entry.previous,
+        "h": entry.hash,
+    }
+    if entry.object:
+        document["o"] = entry.object
+    if entry.last:
+        document["f"], document["l"] = Int64(entry.first), Int64(entry.last)
+    return document
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    return Entry(
+        row["s"],
+        int(row["n"]),
+        int(row["at"]),
+        row["k"],
+        row["p"],
+        row.get("o", ""),
+        int(row.get("f", 0)),
+        int(row.get("l", 0)),
+        row["j"],
+        row["i"],
+        row["v"],
+        row["h"],
+    )
+
+
+def _filter(query: LedgerQuery) -> Document:
+    wanted: Document = {"at": {"$gte": Int64(query.since), "$lte": Int64(query.until)}}
+    if query.kinds is not None:
+        wanted["k"] = {"$in": list(query.kinds)}
+    if query.partner is not None:
+        wanted["p"] = query.partner
+    if query.object is not None:
+        wanted["o"] = query.object
+    if query.position is not None:
+        wanted["l"] = {"$gte": Int64(query.position)}
+        wanted["f"] = {"$lte": Int64(query.position)}
+    return wanted
