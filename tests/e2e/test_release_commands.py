@@ -9,15 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from taxii_server.catalog import check_catalog as whole_check
 from taxii_server.cli import main
-from taxii_server.errors import ConfigError, Problem
-from taxii_server.service import hub as hub_module
 from tests.e2e.server import Server
-from tests.releases import releases_in_force  # noqa: F401 - a fixture
 from tests.world import COLLECTIONS, indicator, new_id
 
-pytestmark = pytest.mark.usefixtures("releases_in_force")
 HEAD = "id\tby\tto\tobjects\tnot before\tuntil\twhy\twhere"
 
 
@@ -111,15 +106,14 @@ def test_faults_are_told(hub: Lines) -> None:
     assert hub.listed() == []
 
 
-def test_an_operator_is_told_why_the_policy_refuses_a_release(hub: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
-    def check(files: Any, settings: Any = None) -> Any:
-        if "releases/rw.toml" in files:
-            raise ConfigError([Problem("config/policy.toml", "never[1]", "never 'ro sees red' is BROKEN by ro")])
-        return whole_check(files, settings)
-
-    monkeypatch.setattr(hub_module, "check_catalog", check)
-    done = file(hub, "--to-audience", "ro", status=2)
-    assert "never 'ro sees red' is BROKEN by ro" in done.stderr
+def test_an_operator_is_told_why_the_policy_refuses_a_release(hub: Lines) -> None:
+    policy = hub.folder / "config/policy.toml"
+    claim = '\n[[never]]\nid = "ro-sees-red"\nto = { audience = "ro" }\nwhat = { tlp = "red" }\n'
+    policy.write_text(policy.read_text() + claim)
+    hub.run("reload")
+    done = file(hub, "--to-audience", "ro", "--id", "c1", status=2)
+    assert "never 'ro-sees-red' does not hold: ro reads" in done.stderr
+    assert "released by 'rw/c1'" in done.stderr
     assert hub.listed() == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taxii_server.errors import BadContent, ConfigError, Conflict, NotFound, Problem, StorageUnavailable
+from taxii_server.errors import BadContent, ConfigError, Conflict, NotFound, StorageUnavailable
 from taxii_server.service import hub as hub_module
 from taxii_server.service.hub import Hub
 from taxii_server.service.releasing import (
@@ -23,14 +23,13 @@ from taxii_server.service.releasing import (
     withdraw_release,
 )
 from taxii_server.times import now_position
-from tests.releases import releases_in_force  # noqa: F401 - a fixture
 from tests.service.site import PARTNERS, Site
 from tests.storage.samples import at_once
 from tests.world import OPEN_POLICY, malware, new_id
 
-pytestmark = pytest.mark.usefixtures("releases_in_force")
-
 FILE = "releases/alice.toml"
+#: A claim that every release to bob breaks.
+RED_STAYS = '\n[[never]]\nid = "bob-sees-red"\nto = { audience = "bob" }\nwhat = { tlp = "red" }\n'
 HOUR = 3_600_000_000
 #: alice, bob and carol see each other in `all`; dave is in a group with alice, erin is somewhere else.
 MORE_PARTNERS = """
@@ -226,24 +225,18 @@ def test_an_operator_addresses_anybody_and_the_partner_sees_it(grouped: Site, po
 
 
 def test_a_release_that_the_policy_does_not_hold_with_is_refused_without_telling_why(
-    grouped: Site, posted: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    grouped: Site, posted: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The proof itself is the policy's; here it finds one claim broken by every release."""
-
-    def broken(files: Any, settings: Any = None) -> Any:
-        if FILE in files:
-            raise ConfigError([Problem("config/policy.toml", "never[1]", "never 'erin sees red' is BROKEN by erin")])
-        return whole(files, settings)
-
-    whole = hub_module.check_catalog
-    monkeypatch.setattr(hub_module, "check_catalog", broken)
+    grouped.apply(policy=OPEN_POLICY + RED_STAYS)
     before = grouped.hub.store.state()
     with pytest.raises(ReleaseRefused) as caught:
         file_release(grouped.hub, "alice", asked(posted), "alice")
     assert str(caught.value) == "the policy of this hub does not allow this release"
-    assert "erin sees red" in str(caught.value.problems[0])
-    assert "erin sees red" in caplog.text
+    assert "bob-sees-red" in str(caught.value.problems[0])
+    assert "bob-sees-red" in caplog.text
     assert grouped.hub.store.state() == before
+    # The claim is about bob: what reaches carol alone does not break it.
+    assert file_release(grouped.hub, "alice", asked(posted, audiences=("carol",)), "alice").is_filed
 
 
 def test_when_the_policy_in_force_does_not_hold_the_release_is_not_blamed(grouped: Site, posted: str) -> None:
@@ -283,22 +276,16 @@ def test_a_configuration_that_breaks_a_filed_release_is_refused_until_it_is_with
     assert "france" not in grouped.hub.snapshot.catalog.policy.groups
 
 
-def test_a_configuration_that_only_fails_because_of_what_is_filed_says_so(
-    grouped: Site, posted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_configuration_that_only_fails_because_of_what_is_filed_says_so(grouped: Site, posted: str) -> None:
     file_release(grouped.hub, "alice", asked(posted, id="a"), "alice")
-
-    def broken(files: Any, settings: Any = None) -> Any:
-        if FILE in files:
-            raise ConfigError([Problem("config/policy.toml", "never[1]", "BROKEN")])
-        return whole(files, settings)
-
-    whole = hub_module.check_catalog
-    monkeypatch.setattr(hub_module, "check_catalog", broken)
     with pytest.raises(ConfigError) as caught:
-        grouped.apply()
+        grouped.apply(policy=OPEN_POLICY + RED_STAYS)
     assert [problem.file for problem in caught.value.problems] == ["config/policy.toml", "releases/"]
+    assert "released by 'alice/a'" in caught.value.problems[0].message
     assert "taxii-server release list" in caught.value.problems[1].message
+    withdraw_release(grouped.hub, "alice", "a", "alice")
+    grouped.apply()
+    assert [rule.id for rule in grouped.hub.snapshot.catalog.policy.rules] == ["everybody", "bob-sees-red"]
 
 
 def test_releases_of_a_partner_that_is_gone_go_with_it(

@@ -9,14 +9,9 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from taxii_server.errors import ConfigError, Problem
-from taxii_server.service import hub as hub_module
 from taxii_server.web.releases import MAX_BODY_BYTES
-from tests.releases import releases_in_force  # noqa: F401 - a fixture
 from tests.web.rooms import InspectedWorld, MakeHub
 from tests.world import MT, OPEN_POLICY, indicator, new_id
-
-pytestmark = pytest.mark.usefixtures("releases_in_force")
 
 URL = "/api1/releases/"
 FAR = "2999-01-01T00:00:00.000000Z"
@@ -162,17 +157,9 @@ def test_an_object_of_others_and_one_that_is_not_there_are_one_answer(world: Ins
     assert told[0][0] == 422
 
 
-def test_what_stands_against_a_release_is_not_told(
-    world: InspectedWorld, posted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = hub_module.check_catalog
-
-    def broken(files: Any, settings: Any = None) -> Any:
-        if any(name.startswith("releases/") for name in files):
-            raise ConfigError([Problem("config/policy.toml", "never[1]", "never 'stranger' is BROKEN by stranger")])
-        return whole(files, settings)
-
-    monkeypatch.setattr(hub_module, "check_catalog", broken)
+def test_what_stands_against_a_release_is_not_told(world: InspectedWorld, posted: str) -> None:
+    claim = '\n[[never]]\nid = "red-stays"\nto = { audience = "partner_b" }\nwhat = { tlp = "red" }\n'
+    world.apply(OPEN_POLICY + claim)
     answer = file(world, body(posted))
     assert (answer.status_code, answer.json["error_code"]) == (422, "bad-content")
     assert answer.json["description"] == "the policy of this hub does not allow this release"

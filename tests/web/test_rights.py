@@ -11,7 +11,6 @@ from taxii_server.auth.secrets import new_password, new_token
 from taxii_server.policy import Facets, Meanings, parse
 from taxii_server.service.standing import markings_of
 from taxii_server.tlp import TLP_2_IDS, TLP_IDS
-from tests.releases import releases_in_force  # noqa: F401 - a fixture
 from tests.web.rooms import InspectedWorld, MakeHub
 from tests.world import ALIAS, EMPTY, NN, OPEN_POLICY, OTHER_ROOT, RO, RW, WO, audiences, collection
 from tests.world import indicator as indicator_of
@@ -309,7 +308,6 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("releases_in_force")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__[1:])
 def test_nothing_about_others_changes_a_byte(world: InspectedWorld, change: Any) -> None:
     before = [(answer := world.get(URL)).data, sorted(answer.headers.items())]

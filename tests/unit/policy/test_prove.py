@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from random import Random
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from taxii_server.model import Traits
-from taxii_server.policy import OTHER, Meanings, Policy, Rule, check, parse
+from taxii_server.policy import OTHER, Meanings, Policy, Rule, check, parse, prove
 from taxii_server.policy.prove import Witness, disprove
 from taxii_server.policy.vocabulary import vocabulary_of
 from taxii_server.tlp import TLP_2_IDS, TLP_IDS
@@ -335,16 +334,29 @@ def test_a_release_counts_in_claims_for_what_it_names_and_lifts_nothing_else(rul
     assert (claims(RELEASE + rules, what) == []) == holds
 
 
-def test_many_releases_do_not_slow_a_proof():
+@pytest.fixture
+def judged(monkeypatch):
+    """One entry for each time that a proof judges an object: its work, whatever else the machine does."""
+    found: list[None] = []
+    real = prove.judge
+
+    def counted(*arguments):
+        found.append(None)
+        return real(*arguments)
+
+    monkeypatch.setattr(prove, "judge", counted)
+    return found
+
+
+def test_many_releases_do_not_slow_a_proof(judged):
     rules = ""
     for number in range(500):
         rules += f'[audience.p{number % 25}]\nkind = "le"\nclearance = "red"\n' if number < 25 else ""
         rules += f'[[release]]\nid = "r{number}"\nby = "p{number % 25}"\nto = {{ audience = "cert" }}\n'
         rules += f'objects = ["t--00000000-0000-4000-8000-{number:012}"]\n'
     rules += '[[forbid]]\nid = "f"\nwhat = { tlp = "red", label = "z" }\n'
-    started = time.perf_counter()
     assert claims(rules, '{ tlp = "red", label = "z" }', '{ type = "u", tlp = "red" }') == []
-    assert time.perf_counter() - started < 2
+    assert 0 < len(judged) < 100
 
 
 @pytest.mark.parametrize(("forbidden", "holds"), [('label = "f:x"', False), ('has_facet = "f"', True)])
@@ -360,19 +372,18 @@ def test_a_claim_proved_for_one_audience_is_not_taken_as_proved_for_another_with
     ]
 
 
-def test_rules_that_have_nothing_to_do_with_a_claim_do_not_slow_its_proof():
+def test_rules_that_have_nothing_to_do_with_a_claim_do_not_slow_its_proof(judged):
     rules = '[facets.f]\nlabel_prefix = "f:"\n'
     for number in range(40):
         rules += f'[[forbid]]\nid = "f{number}"\nwhat = {{ label = "a{number}", facet = {{ f = "x{number}" }} }}\n'
     rules += '[[forbid]]\nid = "q"\nwhat = { label = "z", not_label = "q" }\n'
     rules += f'[[forbid]]\nid = "qx"\nwhat = {{ label = "q", extension = "{EXT}" }}\n'
     rules += f'[[forbid]]\nid = "qy"\nwhat = {{ label = "q", not_extension = "{EXT}" }}\n'
-    started = time.perf_counter()
     assert claims(rules, '{ label = "z" }') == []
-    assert time.perf_counter() - started < 2
+    assert 0 < len(judged) < 2_000
 
 
-def test_two_hundred_audiences_twenty_rules_and_ten_claims_take_seconds_at_most():
+def test_two_hundred_audiences_twenty_rules_and_ten_claims_are_proved_in_few_steps(judged):
     text = 'schema = 1\n[facets.c]\nlabel_prefix = "c:"\n'
     countries = ["DE", "FR", "PL", "NL", "BE", "SE", "FI", "NO", "DK", "ES"]
     for number in range(200):
@@ -384,7 +395,6 @@ def test_two_hundred_audiences_twenty_rules_and_ten_claims_take_seconds_at_most(
         text += f'[[forbid]]\nid = "f{number}"\nwhat = {{ label = "l{number}", not_facet = {{ c = "xx" }} }}\n'
         text += f'[[never]]\nid = "n{number}"\nwhat = {{ label = "l{number}", not_has_facet = "c" }}\n'
     policy = parse({"p": text})
-    started = time.perf_counter()
     problems = [problem for problem in check(policy) if "marking-definition" not in problem.message]
     assert problems == []
-    assert time.perf_counter() - started < 4
+    assert 0 < len(judged) < 60_000
