@@ -175,8 +175,8 @@ class EventPlan:
     """An event: records that get a further place in the order, because some audience can read them from now on.
 
     `entries` are (class, position) of these records in the order of their places; a class says to the service which
-    audiences they are for. The places are `base`, `base + POSITION_UNIT` ... up to `end` (both are `base` when
-    there are none), behind every position so far, those of the same write included. `payload` makes the entry of
+    audiences they are for. The places lie in uneven steps from `base` to `end` (both are the same when there is
+    at most one), behind every position so far, those of the same write included. `payload` makes the entry of
     kind "event" for the log from base, end and the positions of the records that the same write inserts.
     """
 

@@ -151,9 +151,15 @@ class References:
         return self._policy.is_orcon(self.key(record).facets, self._book.meanings)
 
     def _is_redacted(self, id_: str) -> bool:
-        """Whether the audience gets the object in part only."""
-        readable = [record for record in self.records.get(id_, ()) if self._counts(record)]
-        return bool(readable) and all(self._sight.access[each.label].removal is not None for each in readable)
+        """Whether some version of the object is read in part only: its text must not come in another language.
+
+        Any version: one that is whole may still be under an embargo, or come and go with what it refers to.
+        """
+        return any(
+            self._sight.access[each.label].removal is not None
+            for each in self.records.get(id_, ())
+            if each.label in self._sight.access and not self._is_own_copy(each)
+        )
 
     def _counts(self, record: Record) -> bool:
         """Whether it makes its id visible. One's own copies do not: whoever guesses an id could post one."""

@@ -1,21 +1,26 @@
 """The entries of an event as a few compact rows: thousands of records get a place with one small write.
 
-An entry says at which place of the order (base + place number * POSITION_UNIT) which record stands. Entries of one
-class lie together in chunks, ascending; each chunk is one row of a store. Pure.
+An entry says at which place of the order which record stands. Places lie in uneven steps behind the first one, so
+that a gap between two of them does not count what others were granted. Entries of one class lie together in chunks,
+ascending; each chunk is one row of a store.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 import zlib
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from taxii_server.model import POSITION_UNIT
 
 #: Entries of one row: some kilobytes.
 CHUNK = 2000
+_STEPS = (POSITION_UNIT, 2 * POSITION_UNIT, 3 * POSITION_UNIT)
+_random = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +36,21 @@ class Chunk:
     entries: bytes
 
 
-def band_end(base: int, count: int) -> int:
-    """The last place of a band of so many entries."""
-    return base + POSITION_UNIT * max(count - 1, 0)
+def draw_places(base: int, count: int) -> list[int]:
+    """So many places, the first of which is `base`."""
+    steps = _random.choices(_STEPS, k=max(count - 1, 0))
+    return list(accumulate(steps, initial=base))[:count]
 
 
-def pack(base: int, entries: Sequence[tuple[int, int]]) -> list[Chunk]:
-    """The chunks of an event whose first place is `base`."""
+def pack(places: Sequence[int], entries: Sequence[tuple[int, int]]) -> list[Chunk]:
+    """The chunks of an event: (class, position) entries, each at its place."""
     by_class: dict[int, list[tuple[int, int]]] = {}
-    for number, (event_class, position) in enumerate(entries):
-        by_class.setdefault(event_class, []).append((base + POSITION_UNIT * number, position))
+    for place, (event_class, position) in zip(places, entries, strict=True):
+        by_class.setdefault(event_class, []).append((place, position))
     return [
-        _chunk(event_class, places[start : start + CHUNK])
-        for event_class, places in sorted(by_class.items())
-        for start in range(0, len(places), CHUNK)
+        _chunk(event_class, found[start : start + CHUNK])
+        for event_class, found in sorted(by_class.items())
+        for start in range(0, len(found), CHUNK)
     ]
 
 

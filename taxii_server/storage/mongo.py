@@ -34,7 +34,6 @@ from taxii_server.model import (
 )
 from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.bands import band_end
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
@@ -140,8 +139,8 @@ class MongoStore(Store):
         if planned is None:
             return {"position": Int64(positions[-1])} if positions else {}
         (base,) = _positions_after(positions[-1] if positions else self._present(inside.clock), 1)
-        length = events.write_event(inside, planned, base, positions, _log_key)
-        return {"position": Int64(band_end(base, len(planned.entries))), "log": length}
+        length, end = events.write_event(inside, planned, base, positions, _log_key)
+        return {"position": Int64(end), "log": length}
 
     def _present(self, clock: Document) -> int:
         """The clock, moved on to the present: a multiple of POSITION_UNIT."""

@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from taxii_server.model import EventPlan, PageQuery, Record
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.bands import Chunk, band_end, first_entries, pack, places_of
+from taxii_server.storage.bands import Chunk, draw_places, first_entries, pack, places_of
 from taxii_server.storage.base import Inside, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, Document
 from taxii_server.storage.mongo_schema import portions
@@ -40,9 +40,11 @@ class InsideMongo(Inside):
 
 def write_event(
     inside: InsideMongo, plan: EventPlan, base: int, positions: Sequence[int], key_of: Callable[[str, str], bytes]
-) -> int:
-    """Write the chunks of the event and its entry of the log; the length of the log then."""
-    payload = plan.payload(base, band_end(base, len(plan.entries)), positions)
+) -> tuple[int, int]:
+    """Write the chunks of the event and its entry of the log; the length of the log then, and the last place."""
+    places = draw_places(base, len(plan.entries))
+    end = places[-1] if places else base
+    payload = plan.payload(base, end, positions)
     number = int(inside.log_length) + 1
     entry = {"_id": number, "key": key_of("event", payload), "kind": "event", "payload": payload}
     inside.database["log"].insert_one(entry, session=inside.session)
@@ -57,11 +59,11 @@ def write_event(
             "high": Int64(each.high),
             "b": each.entries,
         }
-        for each in pack(base, plan.entries)
+        for each in pack(places, plan.entries)
     ]
     if rows:
         inside.database["bands"].insert_many(rows, session=inside.session)
-    return number
+    return number, end
 
 
 def referrers(database: Database[Document], session: ClientSession, ids: list[str]) -> list[Record]:

@@ -30,7 +30,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage import sqlite_events as events
-from taxii_server.storage.bands import band_end, first_entries, places_of
+from taxii_server.storage.bands import first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
@@ -155,8 +155,8 @@ class SQLiteStore(Store):
         planned = event(InsideSQLite(db, connection.want))
         if planned is not None:
             (base,) = self._take_positions(db, 1)
-            db.execute("UPDATE facts SET last_position = ?", (band_end(base, len(planned.entries)),))
-            events.write_event(db, planned, base, positions, _log_hash)
+            end = events.write_event(db, planned, base, positions, _log_hash)
+            db.execute("UPDATE facts SET last_position = ?", (end,))
 
     def _take_positions(self, db: sqlite3.Connection, count: int) -> tuple[int, ...]:
         if not count:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from taxii_server.model import Draft, EventPlan, PageQuery, Record
-from taxii_server.storage.bands import Chunk, band_end, pack
+from taxii_server.storage.bands import Chunk, draw_places, pack
 from taxii_server.storage.sqlite_query import COLUMNS, LOOKUP, page_statement
 
 LOG_LENGTH = "SELECT coalesce(max(number), 0) FROM log"
@@ -62,9 +62,11 @@ class InsideSQLite:
 
 def write_event(
     db: sqlite3.Connection, plan: EventPlan, base: int, positions: Sequence[int], hash_of: Callable[[str, str], str]
-) -> None:
-    """The rows of an event whose first place is `base`."""
-    payload = plan.payload(base, band_end(base, len(plan.entries)), positions)
+) -> int:
+    """The rows of an event whose first place is `base`; its last place."""
+    places = draw_places(base, len(plan.entries))
+    end = places[-1] if places else base
+    payload = plan.payload(base, end, positions)
     (length,) = db.execute(LOG_LENGTH).fetchone()
     number = length + 1
     db.execute(
@@ -75,9 +77,10 @@ def write_event(
         "INSERT INTO bands (event, first, class, last, low, high, entries) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             (number, each.first, each.event_class, each.last, each.low, each.high, each.entries)
-            for each in pack(base, plan.entries)
+            for each in pack(places, plan.entries)
         ),
     )
+    return end
 
 
 def chunks(rows: Iterable[Sequence[Any]]) -> Iterable[Chunk]:

@@ -134,6 +134,7 @@ def _fixed(clock: Clock) -> Iterator[None]:
     tokens = SimpleNamespace(token_bytes=lambda count: bytes(step - 1 for step in steps(count)))
     with ExitStack() as stack:
         stack.enter_context(patch("taxii_server.storage.sqlite._random", choices))
+        stack.enter_context(patch("taxii_server.storage.bands._random", choices))
         stack.enter_context(patch("taxii_server.storage.mongo.secrets", tokens))
         stack.enter_context(patch("taxii_server.service.visit.now_position", clock))
         yield
