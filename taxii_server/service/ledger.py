@@ -131,7 +131,8 @@ class Ledger:
 
     def _record(self, note: Note) -> None:
         """Return when the note is in the ledger. Those that wait at the same time go in one write."""
-        strand = self._strands.setdefault(os.getpid(), _Strand())
+        pid = os.getpid()
+        strand = self._strands.get(pid) or self._strands.setdefault(pid, _Strand())
         ticket = _Ticket(note)
         with strand.lock:
             strand.queue.append(ticket)

@@ -23,7 +23,7 @@ from taxii_server.service.query import Filters, ReadRequest
 from taxii_server.storage.ledger import Entry, Head, LedgerQuery
 from tests.service.site import ALL_V, IDS, Site, marked, versions
 from tests.storage.samples import at_once
-from tests.world import malware, new_id
+from tests.world import OPEN_POLICY, malware, new_id
 
 OLD, NEW = "2020-01-01T00:00:00.000Z", "2021-01-01T00:00:00.000Z"
 
@@ -126,6 +126,25 @@ def test_each_page_is_recorded_with_what_it_held(site: Site) -> None:
         positions[3:6],
         positions[6:],
     ]
+
+
+def test_a_copy_is_recorded_as_one_and_found_by_both_ids(store_url: str) -> None:
+    strip = '\n[[strip]]\nid = "tickets"\nto = { not_audience = "alice" }\nproperties = ["x_ticket"]\n'
+    site = Site(store_url, OPEN_POLICY + strip)
+    try:
+        id_ = new_id("malware")
+        site.store("alice", "alice-box", malware(id_, x_ticket="T-1", **marked("green")))
+        copy, relation = site.page("carol").items
+        assert (copy.form, relation.form) == ("copy", "relation")
+        assert site.page("bob", filters=Filters(types=("relationship",))).items[0].id == relation.id
+        site.page("alice", "alice-box")
+        disclosures = Disclosures(site.hub.store, site.hub.book)
+        expected = [("carol", "copy"), ("bob", "metadata"), ("alice", "whole")]
+        for name in (id_, copy.id):
+            assert [(each.event.partner, each.form) for each in disclosures.who_received(name)] == expected
+        assert check(site.hub.store).faults == ()
+    finally:
+        site.close()
 
 
 def test_a_long_query_is_cut_and_odd_texts_are_kept_in_ascii(site: Site) -> None:
