@@ -60,7 +60,7 @@ class Writer:
         self._book = book
         self._guards = guards
         #: who reads what under the catalog in force; set by the hub
-        self.readers: Readers = lambda facets, governor: frozenset()
+        self.readers: Readers = lambda facets, governor: {}
 
     def add(
         self,

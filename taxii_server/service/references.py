@@ -96,8 +96,10 @@ class References:
 
     def place(self, record: Record) -> int:
         """Where it stands in the stream, apart from events."""
-        delay = max(self._sight.access[record.label].delay_us, self.lag(record))
-        return record.position + shift_of(delay, self._sight.delays)
+        return record.position + shift_of(self._delay(record), self._sight.delays)
+
+    def _delay(self, record: Record) -> int:
+        return max(self._sight.access[record.label].delay_us, self.lag(record))
 
     # ---- what a record refers to
 
@@ -190,11 +192,10 @@ class References:
                         wanted.update(self._all(record))
             missing = wanted - self.records.keys()
         self._judge(fresh, too_deep=missing)
-        if self.moves:
-            gone = {id_: place for id_, place in self._book.gone.items() if not self.records.get(id_, [None])}
-            self._moments = self._spread(self._own_moment, gone)
         if self.waits:
-            self._lags = self._spread(lambda record: self._sight.access[record.label].delay_us)
+            self._lags = self._spread(lambda record: self._sight.access[record.label].delay_us, self._counts)
+        if self.moves:
+            self._moments = self._spread(self._own_moment, self._is_earliest, self._gone())
 
     def _look_up(self, ids: Sequence[str]) -> Iterable[list[Record]]:
         for start in range(0, len(ids), _IDS_PER_LOOKUP):
@@ -261,14 +262,34 @@ class References:
         opened = max(self._book.opened.get(record.position, 0), self._book.arrived.get(record.position, 0))
         return max(moment if moment > record.position else 0, opened)
 
-    def _spread(self, own: Callable[[Record], int], known: Mapping[str, int] = _NOTHING) -> dict[str, int]:
+    def _is_earliest(self, record: Record) -> bool:
+        """Whether its id is in sight as soon as the record is: none of the others comes with a shorter delay."""
+        return self._counts(record) and self._delay(record) <= self._lags.get(record.id, 0)
+
+    def _gone(self) -> dict[str, int]:
+        """The ids in sight of which everything was deleted once, with the place since which they hide nothing.
+
+        Also those that were posted again afterwards: what refers to them came into sight when they went.
+        """
+        book = self._book.gone
+        return {
+            id_: book[id_]
+            for id_, records in self.records.items()
+            if id_ in book
+            and all(record.position > book[id_] for record in records)
+            and (not records or any(map(self._counts, records)))
+        }
+
+    def _spread(
+        self, own: Callable[[Record], int], counts: Callable[[Record], bool], known: Mapping[str, int] = _NOTHING
+    ) -> dict[str, int]:
         """The least value of each id: of its best record the greatest of its own and of what it refers to.
 
-        `known` are the values of ids without records.
+        Only records that count are looked at. `known` are least values of ids.
         """
         values: dict[str, int] = dict(known)
         candidates: Mapping[str, list[Record]] = {
-            id_: [record for record in records if self._counts(record)] for id_, records in self.records.items()
+            id_: [record for record in records if counts(record)] for id_, records in self.records.items()
         }
         starts = {record.position: own(record) for records in candidates.values() for record in records}
         changed = bool(values) or any(starts.values())

@@ -18,8 +18,9 @@ from taxii_server.service.book import LabelKey
 from taxii_server.service.events import EVERYBODY, EventClass, EventFacts
 from taxii_server.storage.base import Inside, Plan
 
-#: The audiences that read a record with these facets, the second those of the newest version where they differ.
-Readers = Callable[[Facets, Facets | None], frozenset[str]]
+#: The audiences that read a record with these facets, the second those of the newest version where they differ,
+#: and how much later than it comes, in µs.
+Readers = Callable[[Facets, Facets | None], Mapping[str, int]]
 
 _NOBODY: frozenset[str] = frozenset()
 
@@ -43,10 +44,14 @@ def with_reopening(
 ) -> Plan:
     """The plan, with the event that tells of what it brings back, if anything. `key_of` gives the key of a label."""
 
-    def read_by(label: int) -> frozenset[str]:
+    def read_by(label: int) -> Mapping[str, int]:
         key = key_of(label)
         # The submitter reads its own in any case, and its own copy does not bring what others posted into its sight.
-        return readers(key.facets, key.governor) - {key.facets.submitter}
+        return {
+            audience: delay
+            for audience, delay in readers(key.facets, key.governor).items()
+            if audience != key.facets.submitter
+        }
 
     found = _Reopened()
     groups: dict[tuple[str, str], list[Record]] = {}
@@ -73,7 +78,7 @@ def _look(
     records: Sequence[Record],
     inserted: Sequence[int],
     plan: Plan,
-    read_by: Callable[[int], frozenset[str]],
+    read_by: Callable[[int], Mapping[str, int]],
     found: _Reopened,
 ) -> None:
     """Compare who reads something of these records of one submitter before and after the write."""
@@ -81,20 +86,28 @@ def _look(
     gone = [record for record in records if record.position in plan.deletes]
     if not (moved or gone or inserted):
         return
-    before = _NOBODY.union(*(read_by(record.label) for record in records))
+    before: dict[str, int] = {}
+    for record in records:
+        for audience, delay in read_by(record.label).items():
+            before[audience] = min(delay, before.get(audience, delay))
     gained = _NOBODY
     for record in moved:
         now = read_by(plan.relabels[record.position])
-        if now - read_by(record.label):
+        if _gain(now, read_by(record.label)):
             found.records.append(record.position)
-        gained |= now - before
+        gained |= _gain(now, before)
     for number in inserted:
-        now = read_by(plan.inserts[number][1]) - before
-        if now:
-            gained |= now
+        gain = _gain(read_by(plan.inserts[number][1]), before)
+        if gain:
+            gained |= gain
             found.arrivals.append(number)
     if gained:
         found.ids[id_] = gained
+
+
+def _gain(now: Mapping[str, int], before: Mapping[str, int]) -> frozenset[str]:
+    """Who reads now what it did not, or not so early: it may have passed the place that was to come."""
+    return frozenset(audience for audience, delay in now.items() if delay < before.get(audience, delay + 1))
 
 
 def _event(inside: Inside, found: _Reopened) -> EventPlan | None:

@@ -63,7 +63,7 @@ class Sights:
         self._known: dict[str, Sight] = {}
         #: what the policy is asked about each label; None: hidden from everybody. Log entries never change.
         self._judged: dict[int, Judged | None] = {}
-        self._readers: dict[tuple[Facets, Facets | None], tuple[int, frozenset[str]]] = {}
+        self._readers: dict[tuple[Facets, Facets | None], tuple[int, Mapping[str, int]]] = {}
         #: what an event granted an audience, in facets
         self._granted: dict[tuple[int, str], frozenset[Facets]] = {}
 
@@ -78,8 +78,9 @@ class Sights:
                 known = self._known[audience] = self._compute(audience, known)
             return known
 
-    def readers(self, facets: Facets, governor: Facets | None) -> frozenset[str]:
-        """The audiences that may read a record with these facets, as far as a label can tell."""
+    def readers(self, facets: Facets, governor: Facets | None) -> Mapping[str, int]:
+        """The audiences that may read a record with these facets, as far as a label can tell, and how much later
+        than it comes, in µs (an embargo)."""
         key = facets, governor
         known = self._readers.get(key)
         if known is None or known[0] != self._book.generation:
@@ -87,19 +88,20 @@ class Sights:
             known = self._readers[key] = (self._book.generation, found)
         return known[1]
 
-    def _readers_of(self, facets: Facets, governor: Facets | None) -> frozenset[str]:
+    def _readers_of(self, facets: Facets, governor: Facets | None) -> Mapping[str, int]:
         policy, meanings = self.catalog.policy, self._book.meanings
         named = self.in_words(facets)
         newest = None if governor is None else self.in_words(governor)
         if named is None or (newest is None and governor is not None):
-            return frozenset()
-        found: list[str] = []
+            return {}
+        found: dict[str, int] = {}
         for audience in policy.audiences:
             if facets.collection in self.catalog.reachable(audience):
                 carried = self.of(audience).carried if facets.defines is not None else frozenset()
-                if allowed(policy, audience, [(0, named, newest)], meanings, carried, self.moment):
-                    found.append(audience)
-        return frozenset(found)
+                access = allowed(policy, audience, [(0, named, newest)], meanings, carried, self.moment)
+                if access:
+                    found[audience] = access[0].delay_us
+        return found
 
     def named(self, label: Label) -> Judged | None:
         """The label in the words of the policy, which knows collections by name. None for an unknown collection."""

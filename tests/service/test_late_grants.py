@@ -255,6 +255,21 @@ def test_what_refers_to_an_object_comes_when_a_version_of_it_can_be_read(site: S
     assert walked(site) == ids(other, shown, link)
 
 
+def test_what_refers_to_a_deleted_object_comes_although_it_is_posted_again_at_once(site: Site) -> None:
+    hidden = malware(**marked("red"))
+    link = relationship(hidden["id"], hidden["id"], **marked("green"))
+    site.store("alice", "alice-box", hidden, link, other := malware(**marked("green")))
+    carol = Poller(site)
+    assert carol.poll() == ids(other)
+    site.delete("alice", "alice-box", hidden["id"], versions(ALL_V))
+    site.store("alice", "alice-box", shown := {**hidden, **marked("green")})
+    assert sorted(carol.poll()) == sorted(ids(shown, link))
+    assert carol.poll() == []
+    site.delete("alice", "alice-box", hidden["id"], versions(ALL_V))
+    site.store("alice", "alice-box", hidden)
+    assert walked(site) == ids(other)
+
+
 def test_a_new_version_that_opens_nothing_makes_no_event(site: Site) -> None:
     first = malware(**marked("green"))
     site.store("alice", "alice-box", first, relationship(first["id"], first["id"], **marked("green")))

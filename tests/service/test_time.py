@@ -125,6 +125,21 @@ def test_a_new_version_under_an_embargo_does_not_take_the_old_one_away(site: Sit
     assert carol.poll() == ids(old)
 
 
+def test_a_new_version_without_the_embargo_brings_what_waited_for_the_old_one(site: Site, clock: Clock) -> None:
+    site.apply(policy=OPEN_POLICY + delayed('label = "hot"'))
+    old = malware(labels=["hot"])
+    link = relationship(old["id"], old["id"])
+    site.store("alice", "alice-box", old, link, other := malware())
+    carol = Poller(site)
+    assert carol.poll() == ids(other)
+    clock.us += HOUR
+    site.store("alice", "alice-box", {**old, "modified": "2022-01-01T00:00:00.000Z", "labels": ["cold"]})
+    assert carol.poll() == ids(old, link)
+    clock.us += 48 * HOUR
+    assert carol.poll() == []
+    assert site.ids("carol") == ids(other, old, link)
+
+
 def test_two_embargoes_the_longer_one_counts(site: Site, clock: Clock) -> None:
     site.apply(policy=OPEN_POLICY + delayed('label = "hot"', "2h", "a") + delayed('type = "malware"', "1h", "b"))
     both, one = malware(labels=["hot"]), malware()
