@@ -124,6 +124,10 @@ def verify(session: Session, anchor: Path | None) -> None:
 
     Finds changed entries, missing ones, strands that vanished, and ends that are missing, as far as a later entry, or
     the file given with --anchor, names them. May run beside the server.
+
+    \b
+    Example:
+      taxii-server ledger verify --anchor /mnt/elsewhere/heads-2026-01-31
     """
     anchors = _anchors(anchor) if anchor else []
     with _store(session) as store, progress_bar("checking", store.ledger.count()) as advance:
@@ -143,7 +147,7 @@ def heads(session: Session) -> None:
     """Print the last entry of each strand, to be kept where nobody with access to the server can change it.
 
     \b
-    Example:
+    Examples:
       taxii-server ledger heads > /mnt/elsewhere/heads-2026-01-31
       taxii-server ledger verify --anchor /mnt/elsewhere/heads-2026-01-31
     """

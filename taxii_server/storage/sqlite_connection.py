@@ -74,6 +74,8 @@ class Database:
         self._timeout_s = timeout_s
         self._synchronous = synchronous
         self._closed = False
+        #: device and inode of the file; None before the first connection
+        self._file: tuple[int, int] | None = None
         self._idle: list[Connection] = []
         self._writer = threading.Lock()
         _databases.add(self)
@@ -125,6 +127,7 @@ class Database:
                 connection = self._idle.pop()
             except IndexError:
                 connection = Connection(self.path, self._timeout_s, self._synchronous)
+                self._file = self._file or self._identity()
             try:
                 yield connection
             except sqlite3.Error:
@@ -165,8 +168,21 @@ class Database:
                 self._transaction(connection, self._begin_writing),
             ):
                 yield connection
+                if self._identity() != self._file:
+                    # A removed file can still be written to, and nobody would ever read what is in it.
+                    raise StorageUnavailable(
+                        f"{self.path}: the file was removed or replaced while the server runs; nothing was written. "
+                        "Put the original file back, or restart the server to work with the one that is there now."
+                    )
         finally:
             writer.release()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     @contextmanager
     def _firmly(self, connection: Connection, firm: bool) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -139,6 +140,27 @@ class TestFile:
         suffixes = {"", "-wal", "-shm", "-ledger", "-ledger-wal", "-ledger-shm"}
         assert {file.name.removeprefix(path.name) for file in files} == suffixes
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+    def test_nothing_is_written_into_a_file_that_was_removed_or_replaced(self, path: Path, store: SQLiteStore) -> None:
+        label = new_labels(store)[0]
+        insert(store, label, draft(object_id(1)))
+        store.ledger.append([ledger_entry()])
+        writes: list[tuple[Path, Callable[[], object]]] = [
+            (path, lambda: insert(store, label, draft(object_id(2)))),
+            (Path(f"{path}-ledger"), lambda: store.ledger.append([ledger_entry(number=2)])),
+        ]
+        for file, write in writes:
+            aside = file.rename(file.with_name("aside"))
+            with pytest.raises(StorageUnavailable, match="removed or replaced"):
+                write()
+            shutil.copy(aside, file)
+            with pytest.raises(StorageUnavailable, match="removed or replaced"):
+                write()
+            file.unlink()
+            aside.rename(file)
+            write()
+        assert store.ledger.count() == 2
+        assert len(store.lookup([object_id(1), object_id(2)])) == 2
 
     def test_what_is_committed_is_on_the_disk(self, store: SQLiteStore) -> None:
         with store._database.connection() as connection:
