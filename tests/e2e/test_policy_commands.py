@@ -276,7 +276,7 @@ def test_an_unknown_object_is_an_error(hub: Lines, untouched: Callable[[], None]
 
 
 def test_tables_on_a_terminal(hub: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("taxii_server.cli.policy")  # the package has a command of the same name
+    module = importlib.import_module("taxii_server.cli.tables")
     monkeypatch.setattr(module, "out", Console(force_terminal=True, width=160, color_system=None))
     done = hub.run("policy", "what-if", hub.file("policy.toml", FORBIDDING))
     assert "┃ partner" in done.stdout

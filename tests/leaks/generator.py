@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.leaks import scene
+from tests.leaks import model, scene
 from tests.leaks.hub import Act, Value
 
 _MARKS = (
@@ -109,12 +109,16 @@ def _value(random: Random, ids: list[str]) -> Value:
 
 
 def _deletion(random: Random, acts: list[Act]) -> Act:
-    """Somebody deletes something of its own."""
+    """Somebody deletes something of its own.
+
+    Nothing that others speak of: what was hidden with it would come into sight, as late as it was deleted.
+    """
+    spoken_of = {each for act in acts for value in act.objects for each in model.refers(value)}
     deleted = {(act.partner, act.into, act.delete) for act in acts if act.delete}
     candidates = [
         Act(act.partner, act.into, delete=value["id"])
         for act in acts
         for value in act.objects
-        if (act.partner, act.into, value["id"]) not in deleted
+        if (act.partner, act.into, value["id"]) not in deleted and value["id"] not in spoken_of
     ]
     return random.choice(candidates)

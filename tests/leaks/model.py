@@ -85,14 +85,15 @@ def readable(entries: Sequence[Entry], audience: str) -> list[Entry]:
             entry
             for entry in left
             if entry.submitter == audience
-            or hidden.isdisjoint(_refers(entry.value) | _refers(governors[id(entry)].value))
+            or hidden.isdisjoint(refers(entry.value) | refers(governors[id(entry)].value))
         ]
         if len(still) == len(left):
             return left
         left = still
 
 
-def _refers(value: Value) -> set[str]:
+def refers(value: Value) -> set[str]:
+    """The ids that the object refers to, markings apart."""
     found: set[str] = set()
     for name in _REFERENCES:
         member: Any = value.get(name, [])

@@ -104,7 +104,7 @@ def _come(left: list[Entry], audience: str, governors: dict[int, Entry]) -> list
             entry
             for entry in here
             if entry.submitter == audience
-            or all(waiting.isdisjoint(model._refers(each.value)) for each in (entry, governors[id(entry)]))
+            or all(waiting.isdisjoint(model.refers(each.value)) for each in (entry, governors[id(entry)]))
         ]
         if len(still) == len(here):
             return here
@@ -125,7 +125,7 @@ def _listed(value: Value) -> set[str]:
 
 def _is_open(value: Value, hidden: set[str]) -> bool:
     listed = _listed(value)
-    strict = model._refers(value) - listed
+    strict = model.refers(value) - listed
     if _is_orcon(value):
         strict |= listed
     if not hidden.isdisjoint(strict):

@@ -73,7 +73,7 @@ def _(patch: Patch) -> None:
 
 @wrong("copies of ORCON parts", "of_orcon_no_copy_is_made")
 def _(patch: Patch) -> None:
-    patch.setattr(engine, "_keeps_orcon", lambda case, without: False)
+    patch.setattr(engine, "_without", lambda view, case, parts, reason, why: frozenset(parts))
 
 
 @wrong("lists of ORCON objects are shortened", "of_orcon_no_copy_is_made")
@@ -83,13 +83,14 @@ def _(patch: Patch) -> None:
 
 @wrong("a part by an unknown marking stays", "a_part_with_a_marking_that_nobody_knows_is_taken_out")
 def _(patch: Patch) -> None:
-    was = engine._unreadable
+    was = engine._weigh
 
-    def unreadable(view: Any, case: Any, ask: Any) -> Any:
-        known = {id_ for id_, meaning in case.granular if meaning.understood}
-        return {id_: why for id_, why in was(view, case, ask).items() if id_ in known}
+    def weigh(find: Any, view: Any, case: Any, ask: Any) -> Any:
+        unknown = [meaning for _, meaning in case.granular if not meaning.understood]
+        asked = getattr(find, "args", ())
+        return (None, False) if asked and asked[0] in unknown else was(find, view, case, ask)
 
-    patch.setattr(engine, "_unreadable", unreadable)
+    patch.setattr(engine, "_weigh", weigh)
 
 
 WRONG.append(Wrong("strip rules are ignored", _without_step("strip"), "a_rule_strips_for_those_whom_it_names"))
