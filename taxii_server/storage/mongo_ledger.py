@@ -72,7 +72,8 @@ class MongoLedger(LedgerStore):
         for start in range(0, len(names), _PORTION):
             some = names[start : start + _PORTION]
             with self._connection.call(patient=True) as database:
-                yield from map(_entry, list(database[COLLECTION].find({"_id": {"$in": some}}).sort(order)))
+                entries = [_entry(row) for row in database[COLLECTION].find({"_id": {"$in": some}}).sort(order)]
+            yield from entries
 
 
 def _document(entry: Entry) -> Document:

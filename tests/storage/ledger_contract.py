@@ -12,7 +12,7 @@ from taxii_server.errors import StorageError
 from taxii_server.storage.base import Plan, Store
 from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
 from taxii_server.times import now_position
-from tests.storage.samples import at_once
+from tests.storage.samples import at_once, object_id
 
 
 class StoreFactory(Protocol):
@@ -117,6 +117,14 @@ class LedgerContract:
     def test_finding_goes_by_time_through_any_number_of_entries(self, store: Store) -> None:
         store.ledger.append([entry("a", number, 5000 - number) for number in range(1, 1201)])
         assert [each.time for each in store.ledger.find(LedgerQuery())] == list(range(3800, 5000))
+
+    def test_a_caller_may_think_between_two_entries(self, store: Store) -> None:
+        store.ledger.append([entry("a", number, number) for number in range(1, 4)])
+        for found in (store.ledger.find(LedgerQuery()), store.ledger.walk()):
+            assert next(found).number == 1
+            store.ledger.append([entry(new_strand := object_id(store.ledger.count()), 1, 9)])
+            assert store.ledger.heads()[-1].strand >= new_strand
+            assert [each.number for each in found][:2] == [2, 3]
 
     def test_several_writers_at_once(self, store_factory: StoreFactory) -> None:
         stores = [store_factory() for _ in range(4)]
