@@ -50,8 +50,8 @@ def who_received(session: Session, object_id: str, as_json: bool) -> None:
     """
     with _opened(session) as disclosures:
         found = disclosures.who_received(object_id)
-        if not found and not disclosures.versions(object_id):
-            raise NotFound(f"no object {object_id} in this store, and no deletion of it in the ledger")
+        if not found:
+            _require_known(disclosures, object_id)
     if as_json:
         print_json({"object": object_id, "deliveries": [_delivery_json(each) for each in found]})
     else:
@@ -104,8 +104,8 @@ def recall(session: Session, object_id: str, as_json: bool) -> None:
     """
     with _opened(session) as disclosures:
         found = disclosures.recall(object_id)
-        if not found and not disclosures.versions(object_id):
-            raise NotFound(f"no object {object_id} in this store, and no deletion of it in the ledger")
+        if not found:
+            _require_known(disclosures, object_id)
     if as_json:
         print_json({"object": object_id, "holders": [_holder_json(each) for each in found]})
     else:
@@ -168,6 +168,11 @@ def _store(session: Session) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def _require_known(disclosures: Disclosures, object_id: str) -> None:
+    if not disclosures.versions(object_id):
+        raise NotFound(f"no object {object_id} in this store, and no deletion of it in the ledger")
 
 
 @contextmanager
