@@ -6,10 +6,14 @@ import logging
 
 from flask import Flask, Response, request
 
-from taxii_server.auth.base import Authenticator, Scheme
+from taxii_server.auth.base import Authenticator, Partners, Scheme
 from taxii_server.auth.basic import BasicScheme
 from taxii_server.auth.directory import Directory
+from taxii_server.auth.lockout import Lockout
+from taxii_server.auth.provider import make_oidc_scheme
+from taxii_server.auth.rates import RateLimits
 from taxii_server.auth.secrets import PasswordChecker
+from taxii_server.auth.shared import Table
 from taxii_server.auth.token import BearerScheme
 from taxii_server.service.hub import Hub
 from taxii_server.service.refresh import Refresher
@@ -24,8 +28,12 @@ from taxii_server.web.response import compress
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, store: Store | None = None, *, background: bool = True) -> Flask:
+def create_app(
+    settings: Settings, store: Store | None = None, *, background: bool = True, table: Table | None = None
+) -> Flask:
     """The WSGI application of one worker process.
+
+    `table` is what its workers have in common to count requests and wrong secrets; None: one of its own.
 
     The catalog comes from the store, where `serve` or `reload` put it after checking it: a worker never
     starts with a configuration that does not hold. Without `background` there is no thread that follows the
@@ -43,7 +51,14 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
     app.extensions["taxii_server.directory"] = directory
     app.extensions["taxii_server.refresher"] = refresher
     register_errors(app)
-    register_context(app, make_authenticator(settings, directory), refresher.require_fresh)
+    table = table or Table()
+    authenticator = make_authenticator(settings, directory, lambda: hub.snapshot.catalog.policy.audiences, table)
+    limits = RateLimits(
+        table,
+        address_per_minute=settings.address_requests_per_minute,
+        partner_per_minute=settings.partner_requests_per_minute,
+    )
+    register_context(app, authenticator, refresher.require_fresh, limits)
     for module in (discovery, rights, collection, objects, quarantine, releases, ops):
         app.register_blueprint(module.blueprint)
 
@@ -58,13 +73,20 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
     return app
 
 
-def make_authenticator(settings: Settings, directory: Directory) -> Authenticator:
+def make_authenticator(settings: Settings, directory: Directory, partners: Partners, table: Table) -> Authenticator:
     """The authenticator with the schemes that are switched on."""
     # A header is Latin-1 at most: a title in Greek would break every 401.
     realm = "".join(char for char in settings.title if char.isascii() and char.isprintable() and char not in '"\\')
     schemes: list[Scheme] = []
     if settings.auth_basic:
-        schemes.append(BasicScheme(directory, PasswordChecker(settings.password_cache_s), realm))
+        # Some threads of a worker stay free for who needs no password checked.
+        passwords = PasswordChecker(settings.password_cache_s, at_most=max(2, settings.threads - 2))
+        schemes.append(BasicScheme(directory, passwords, realm))
     if settings.auth_bearer:
         schemes.append(BearerScheme(directory, realm))
-    return Authenticator(schemes, settings.anonymous_partner)
+    if settings.auth_oidc:
+        schemes.append(make_oidc_scheme(settings, partners, realm))
+    lockout = Lockout(
+        table, after=settings.lockout_after, first_s=settings.lockout_s, longest_s=settings.lockout_longest_s
+    )
+    return Authenticator(schemes, settings.anonymous_partner, partners, lockout)

@@ -14,6 +14,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from taxii_server.app import create_app
+from taxii_server.auth.shared import Table
 from taxii_server.settings import Settings
 from taxii_server.worker import MAX_LINE_BYTES, GuardedBody, TaxiiWorker
 
@@ -24,6 +25,8 @@ class Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings, on_reload: Callable[[], None]) -> None:
         self._settings = settings
         self._on_reload = on_reload
+        # Before the fork: what every worker of this server counts in.
+        self._table = Table()
         super().__init__()
 
     def load_config(self) -> None:
@@ -50,4 +53,4 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """The application, made in each worker after the fork: threads and connections do not survive one."""
-        return GuardedBody(create_app(self._settings))
+        return GuardedBody(create_app(self._settings, table=self._table))

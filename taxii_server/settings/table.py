@@ -9,6 +9,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from taxii_server.settings.rows import (
+    Kind,
     Row,
     matching,
     one_of,
@@ -21,6 +22,7 @@ from taxii_server.settings.rows import (
     whole,
     yes_no,
 )
+from taxii_server.settings.sources import ALGORITHMS, is_key_source
 
 #: First path segments that are not API roots.
 RESERVED = frozenset({"taxii2", "healthz", "livez", "readyz", "metrics", "static"})
@@ -41,6 +43,13 @@ PUBLIC_URL = matching("https URL or empty", _is_public_url, "an https URL withou
 FILES = texts(
     matching("file", _is_below, "the name of a .toml file in the folder of server.toml"), "list of file names", False
 )
+
+KEY_SOURCE = matching(
+    "https URL or file",
+    is_key_source,
+    "an https URL without a login (http only to this machine), or the path of a file",
+)
+SIGNATURES: Kind[tuple[str, ...]] = texts(one_of(*ALGORITHMS), "list of signature algorithms", False)
 
 
 # fmt: off
@@ -161,6 +170,127 @@ class Settings:
         "milliseconds on purpose. 0: never.",
         group="Who may come in",
     )
+    auth_oidc: bool = row(
+        yes_no(),
+        False,
+        "Accept OpenID Connect tokens (Authorization: Bearer with a signed JWT) of partners with `claims`. Needs "
+        "oidc_issuer, oidc_audiences and oidc_jwks; docs/authentication.md has examples.",
+        group="Who may come in",
+    )
+    oidc_issuer: str = row(
+        text(), "", "What the claim `iss` of a token has to be, to the letter.", group="Who may come in"
+    )
+    oidc_audiences: tuple[str, ...] = row(
+        texts(),
+        (),
+        "Names of this server at the identity provider: one of them has to be in the claim `aud` of a token.",
+        group="Who may come in",
+    )
+    oidc_jwks: str = row(
+        KEY_SOURCE,
+        "",
+        "The public keys of the identity provider (JSON Web Key Set): an https URL, or a file that only its owner "
+        "may write.",
+        group="Who may come in",
+    )
+    oidc_algorithms: tuple[str, ...] = row(
+        SIGNATURES,
+        ("RS256", "PS256", "ES256", "EdDSA"),
+        f"The signatures that are accepted. Known: {', '.join(ALGORITHMS)}. Those with a shared secret (HS256 ...) and "
+        '"none" do not exist here.',
+        group="Who may come in",
+    )
+    oidc_clock_skew_s: float = row(
+        seconds(0),
+        30.0,
+        "How far the clocks of the identity provider and of this server may be apart, for exp, nbf and iat.",
+        group="Who may come in",
+    )
+    oidc_refetch_s: float = row(
+        seconds(1),
+        60.0,
+        "The keys are read again when a token names an unknown one, but not more often than this.",
+        group="Who may come in",
+    )
+    oidc_max_age_s: float = row(
+        seconds(10),
+        3600.0,
+        "The keys are read again when they are older than this. What cannot be read leaves the known keys in force.",
+        group="Who may come in",
+    )
+    address_requests_per_minute: int = row(
+        whole(0, 1_000_000),
+        12_000,
+        "Requests a minute from one address (one /64 of IPv6), as many at once as in a minute; more are answered 429. "
+        "0: no limit. Behind a proxy that is not trusted, all clients have one address.",
+        group="Limits",
+    )
+    partner_requests_per_minute: int = row(
+        whole(0, 1_000_000),
+        6_000,
+        "Requests a minute of one partner, as many at once as in a minute: a full copy of a million objects in pages "
+        "of 1000 takes 1000. A partner's own requests_per_minute goes before it. 0: no limit.",
+        group="Limits",
+    )
+    lockout_after: int = row(
+        whole(0, 1000),
+        10,
+        "After so many wrong passwords or tokens under one name from one address, others are not looked at for a while "
+        "(429). Partners are not locked out by what others guess elsewhere. 0: never.",
+        group="Limits",
+    )
+    lockout_s: float = row(
+        seconds(1), 30.0, "How long that is the first time; each further wrong one doubles it.", group="Limits"
+    )
+    lockout_longest_s: float = row(seconds(1), 900.0, "The longest that it becomes.", group="Limits")
+    max_url_bytes: int = row(
+        whole(256, 8000), 8000, "The longest path with its query; a longer one is answered 414.", group="Limits"
+    )
+    max_headers: int = row(whole(8, 64), 64, "The most header fields; more are answered 431.", group="Limits")
+    max_header_bytes: int = row(
+        whole(1024, 32_768),
+        32_768,
+        "The most bytes in the names and values of all header fields; more are answered 431. No single one has more "
+        "than 16384.",
+        group="Limits",
+    )
+    max_query_parameters: int = row(
+        whole(8, 1000), 32, "The most parameters in a query; more are answered 400.", group="Limits"
+    )
+    max_objects_per_post: int = row(
+        whole(1, 1_000_000),
+        100_000,
+        "The most objects in one POST; more are answered 422. A collection may have a lower one of its own.",
+        group="Limits",
+    )
+    max_json_depth: int = row(
+        whole(10, 400),
+        200,
+        "How deep lists and objects may be nested inside one object of a POST; deeper ones are answered 422. STIX "
+        "needs less than ten.",
+        group="Limits",
+    )
+    max_json_values: int = row(
+        whole(1000, 100_000_000),
+        3_000_000,
+        "The most values in the JSON of a POST, counted before it is read, by its commas and brackets (those in texts "
+        "too); more are answered 422. A value takes up to 250 bytes of memory, however short it is.",
+        group="Limits",
+    )
+    max_bodies_bytes: int = row(
+        whole(1_048_576),
+        268_435_456,
+        "The most bytes of bodies that one worker holds at a time; further POSTs are answered 429 and come again. One "
+        "body is always taken, if it is within max_content_length.",
+        group="Limits",
+    )
+    max_labels_per_partner: int = row(
+        whole(100, 1_000_000),
+        20_000,
+        "The most different combinations of markings and of what rules look at, of all that a partner posted (docs/"
+        "storage.md, labels). What would need more is a failure of that object.",
+        group="Limits",
+    )
     strict_accept: bool = row(
         yes_no(),
         True,
@@ -195,6 +325,12 @@ class Settings:
         yes_no(), True,
         "Put the files of the catalog in force when they are changed, within a few seconds, as `taxii-server reload` "
         "does. What does not hold is logged with its file and key, and changes nothing.",
+        group="Running",
+    )
+    check_file_modes: bool = row(
+        yes_no(), True,
+        "Refuse to start when everybody on this machine can read a file with secrets: a server.toml with a password in "
+        "it, an SQLite database. Switch it off for file systems without such rights.",
         group="Running",
     )
     log_format: str = row(one_of("text", "json"), "text", "How log lines are written.", group="Running")

@@ -1,7 +1,8 @@
 """What a view gets to know about its request: the hub, the actor, and the checks in their order.
 
-Order of checks: credentials (401), URL and visibility (404), method (405), Accept (406), right (403),
-Content-Type (415), size (413), query (400), body (422). The earliest fault answers.
+Order of checks: head (414, 431), requests of the address (429), credentials (401), requests of the partner (429),
+URL and visibility (404), method (405), Accept (406), right (403), Content-Type (415), size (413), query (400),
+body (422). The earliest fault answers.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import cast
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
 
-from taxii_server.auth.base import Authenticator
+from taxii_server.auth.base import Authenticator, Presented, Unauthenticated
 from taxii_server.auth.directory import Directory
+from taxii_server.auth.rates import RateLimits
 from taxii_server.catalog import Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
 from taxii_server.model import Actor, Credential, Origin
 from taxii_server.service.hub import Hub
-from taxii_server.service.visit import Visit
+from taxii_server.service.visit import Snapshot, Visit
 from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
+from taxii_server.web.head import check_head
 from taxii_server.web.media import accepts_taxii, is_taxii_content
 
 #: A page tells by itself that another configuration came into force: these need not ask before.
@@ -49,11 +52,34 @@ def visit() -> Visit:
     return cast(Visit, g.visit)
 
 
-def register_context(app: Flask, authenticator: Authenticator, require_fresh: Callable[[], None]) -> None:
+def register_context(
+    app: Flask, authenticator: Authenticator, require_fresh: Callable[[], None], limits: RateLimits
+) -> None:
     """Authenticate before anything else is looked at, then the URL.
 
     `require_fresh` raises StorageUnavailable when the credentials in memory may be out of date.
     """
+
+    def admitted() -> Actor:
+        return authenticator.authenticate(Presented(request.headers.get("Authorization"), request.remote_addr or ""))
+
+    def visit_of(actor: Actor) -> Visit:
+        made = hub().visit(actor)
+
+        def renew() -> Snapshot:
+            """Another catalog came into force meanwhile: it may have closed the door that the actor came through."""
+            snapshot = made.renew()
+            if admitted().partner != actor.partner:
+                raise Unauthenticated(())
+            return snapshot
+
+        return replace(made, renew=renew)
+
+    @app.before_request
+    def limit() -> None:
+        check_head(request, hub().settings)
+        if not request.environ.get(COMMAND_LINE) and request.endpoint not in PUBLIC_ENDPOINTS:
+            limits.require_address(request.remote_addr or "")
 
     @app.before_request
     def authenticate() -> None:
@@ -62,7 +88,10 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
         require_fresh()
         if request.endpoint not in PAGED_ENDPOINTS:
             hub().follow()
-        g.visit = hub().visit(_with_origin(authenticator.authenticate(request.headers.get("Authorization"))))
+        g.visit = visit_of(_with_origin(admitted()))
+        audience = g.visit.catalog.policy.audiences.get(g.visit.actor.partner)
+        if audience is not None and not request.environ.get(COMMAND_LINE):
+            limits.require_partner(audience)
         # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
             raise NotFound

@@ -101,5 +101,5 @@ def _read(
 
 def _parameters(fields: frozenset[str], *, paging: bool = True) -> ReadParameters:
     settings = visit().settings
-    limits = Limits(settings.max_ids_per_match, settings.unknown_match == "reject")
+    limits = Limits(settings.max_ids_per_match, settings.unknown_match == "reject", settings.max_query_parameters)
     return read_parameters(request.query_string, fields, limits, paging=paging)

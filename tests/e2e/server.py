@@ -23,7 +23,7 @@ from typing import Any
 
 import requests
 
-from tests.world import COLLECTIONS, MT, OPEN_POLICY, PARTNERS, SERVER, audiences, collection
+from tests.world import COLLECTIONS, MT, OPEN_POLICY, PARTNERS, SERVER, audiences, collection, with_limits
 
 START_S = 60.0
 STOP_S = 40.0
@@ -64,7 +64,7 @@ def write_files(
     """The configuration of tests/world.py with some lanes, as files; the path of server.toml."""
     admin = {"admin": 'kind = "cert"\nclearance = "red"\nadmin = true\n'}
     texts = {
-        "config/server.toml": SERVER.format(settings=settings, max_content_length=max_content_length),
+        "config/server.toml": SERVER.format(settings=with_limits(settings), max_content_length=max_content_length),
         "config/policy.toml": policy,
         "config/partners.toml": partners or audiences(dict.fromkeys(PARTNERS, "") | admin),
     }
