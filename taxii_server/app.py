@@ -21,6 +21,7 @@ from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
 from taxii_server.web import collection, discovery, objects, ops, quarantine, releases, rights
+from taxii_server.web.bodies import Bodies
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
 from taxii_server.web.response import compress
@@ -50,6 +51,7 @@ def create_app(
     app.extensions["taxii_server"] = hub
     app.extensions["taxii_server.directory"] = directory
     app.extensions["taxii_server.refresher"] = refresher
+    app.extensions["taxii_server.bodies"] = Bodies(settings.max_bodies_bytes)
     register_errors(app)
     table = table or Table()
     authenticator = make_authenticator(settings, directory, lambda: hub.snapshot.catalog.policy.audiences, table)

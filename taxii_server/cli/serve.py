@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from taxii_server.auth.provider import require_keys
 from taxii_server.catalog import read_files
 from taxii_server.cli.context import Command, Session, err, pass_session
 from taxii_server.cli.watch import Watcher
@@ -39,6 +40,7 @@ def serve(session: Session, /, **flags: Any) -> None:
     """
     settings = session.settings(**flags)
     set_up_logs(settings.log_format, settings.log_level)
+    require_keys(settings)
     with session.hub(settings, apply=True) as hub:
         partners = len(hub.snapshot.catalog.policy.audiences)
         collections = len(hub.snapshot.catalog.collections)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from taxii_server.errors import Problem
 
-#: What stands beside an SQLite file, with the same contents.
-_BESIDE = ("", "-wal", "-shm", "-journal")
+#: What stands beside an SQLite file, and what SQLite puts beside each of the two.
+_BESIDE = tuple(file + part for file in ("", "-ledger") for part in ("", "-wal", "-shm", "-journal"))
 
 
 def world_readable(path: Path, what: str, key: str = "") -> list[Problem]:
@@ -28,7 +28,7 @@ def world_readable(path: Path, what: str, key: str = "") -> list[Problem]:
 
 
 def world_readable_database(path: Path) -> list[Problem]:
-    """The problems of an SQLite file and of what SQLite puts beside it."""
+    """The problems of an SQLite file and of the ledger, and of what SQLite puts beside them."""
     return list(_each(path.with_name(path.name + suffix) for suffix in _BESIDE))
 
 

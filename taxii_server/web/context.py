@@ -22,6 +22,7 @@ from taxii_server.errors import Forbidden, NotFound
 from taxii_server.model import Actor, Credential, Origin
 from taxii_server.service.hub import Hub
 from taxii_server.service.visit import Snapshot, Visit
+from taxii_server.web.bodies import Bodies
 from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
 from taxii_server.web.head import check_head
 from taxii_server.web.media import accepts_taxii, is_taxii_content
@@ -39,6 +40,11 @@ PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
 def hub() -> Hub:
     """The hub of this application."""
     return cast(Hub, current_app.extensions["taxii_server"])
+
+
+def bodies() -> Bodies:
+    """The bodies that this worker holds."""
+    return cast(Bodies, current_app.extensions["taxii_server.bodies"])
 
 
 def credential() -> Credential | None:
