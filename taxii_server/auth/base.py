@@ -59,6 +59,10 @@ class Scheme(ABC):
     def guess(self, value: str) -> Guess | None:
         """Whose secret it claims to be; None for what can never be one. Cheap: nothing is checked."""
 
+    def is_guess(self, value: str) -> bool:
+        """Whether a value that was refused counts as a wrong secret."""
+        return True
+
     @abstractmethod
     def actor(self, value: str, admits: Admits) -> Actor | None:
         """The actor for what follows the scheme name, or None.
@@ -102,7 +106,7 @@ class Authenticator:
         if actor is not None and not self._admits(actor.partner, address):
             audit.record("refused-address", partner=actor.partner, credential=actor.credential, address=address)
             actor = None
-        if self._lockout is not None:
+        if self._lockout is not None and (actor is not None or scheme.is_guess(value.strip())):
             self._lockout.note(address, guess.name, guess.partner, right=actor is not None)
         if actor is None:
             raise self._refusal()

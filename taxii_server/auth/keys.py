@@ -120,6 +120,10 @@ class KeyCache:
             key = self._among(kid, algorithm)
         return key
 
+    def knows(self, kid: str | None) -> bool:
+        """Whether there is a key that a token with this `kid` could mean."""
+        return any(kid is None or each.id == kid for each in self._keys)
+
     def _among(self, kid: str | None, algorithm: str) -> Any:
         fitting = [each for each in self._keys if kid is None or each.id == kid]
         usable = [key for each in fitting if (key := each.for_algorithm(algorithm)) is not None]

@@ -69,6 +69,15 @@ class OidcScheme(Scheme):
             return None
         return Guess(f"oidc {subject}") if isinstance(subject, str) and subject else None
 
+    def is_guess(self, value: str) -> bool:
+        """See Scheme.is_guess. Not when it names a key that we do not have: the provider may have changed its keys and
+        be down, and that should lock nobody out.
+        """
+        try:
+            return self._keys.knows(jwt.get_unverified_header(value).get("kid"))
+        except (PyJWTError, ValueError, RecursionError):
+            return True
+
     def actor(self, value: str, admits: Admits) -> Actor | None:
         """See Scheme.actor."""
         try:

@@ -19,6 +19,9 @@ from taxii_server.policy import Audience
 from taxii_server.settings import ALGORITHMS
 from tests.idp import AUDIENCE, ISSUER, claims, jwk, key_set, private_key, token
 
+#: Large, because the tokens below are made long before the last test runs.
+SKEW_S = 3600
+NOW = int(time.time())
 DEFAULT = ("RS256", "PS256", "ES256", "EdDSA")
 
 
@@ -43,7 +46,7 @@ def scheme(
     *keys: dict[str, Any],
     algorithms: tuple[str, ...] = DEFAULT,
     partners: Mapping[str, Audience] = PARTNERS,
-    skew_s: float = 30,
+    skew_s: float = SKEW_S,
 ) -> OidcScheme:
     raw = key_set(*(keys or (jwk(),)))
     cache = KeyCache(lambda: raw, algorithms, min_interval_s=60, max_age_s=3600)
@@ -65,19 +68,18 @@ def test_one_of_an_algorithm_that_is_off_does_not(algorithm: str) -> None:
     assert came_in(scheme(jwk(algorithm=algorithm)), token(algorithm=algorithm)) is None
 
 
-NOW = int(time.time())
 BAD = {
     "another issuer": claims(iss=ISSUER + "/"),
     "no issuer": claims(iss=None),
     "for somebody else": claims(aud="taxii-hub2"),
     "for a list of others": claims(aud=["account", "taxii-hub2"]),
     "for nobody": claims(aud=None),
-    "expired": claims(exp=NOW - 31),
+    "expired": claims(exp=NOW - SKEW_S - 1),
     "without an end": claims(exp=None),
     "an end that is no number": claims(exp="soon"),
     "an endless end": claims(exp=float("inf")),
-    "not yet": claims(nbf=NOW + 3600),
-    "from the future": claims(iat=NOW + 3600),
+    "not yet": claims(nbf=NOW + 10 * SKEW_S),
+    "from the future": claims(iat=NOW + 10 * SKEW_S),
     "without a subject": claims(sub=None),
     "an empty subject": claims(sub=""),
     "nobody's claims": claims(azp="unknown"),
@@ -96,7 +98,7 @@ GOOD = {
     "one of our names": (claims(aud="other"), "cert"),
     "our name among others": (claims(aud=["account", AUDIENCE]), "cert"),
     "expired within the skew": (claims(exp=NOW - 2), "cert"),
-    "begins within the skew": (claims(nbf=NOW + 20), "cert"),
+    "begins within the skew": (claims(nbf=NOW + SKEW_S // 2), "cert"),
     "both claims of a partner": (claims(azp="soc", realm_access={"roles": ["x", "writer"]}), "soc"),
     "one in a list": (claims(azp="x", groups=["g0", "g1"]), "group"),
 }
@@ -202,3 +204,10 @@ def test_the_log_says_why_and_quotes_nothing(caplog: pytest.LogCaptureFixture) -
     assert "its claims are those of no partner" in caplog.text
     assert "its claims are those of cert and group" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_the_skew_that_is_set_is_the_one_that_holds() -> None:
+    expired = token(claims(exp=NOW - 100))
+    assert came_in(scheme(skew_s=0), expired) is None
+    assert came_in(scheme(skew_s=99), expired) is None
+    assert came_in(scheme(skew_s=3600), expired) is not None
