@@ -66,20 +66,7 @@ def register_context(
     `require_fresh` raises StorageUnavailable when the credentials in memory may be out of date.
     """
 
-    def admitted() -> Actor:
-        return authenticator.authenticate(Presented(request.headers.get("Authorization"), request.remote_addr or ""))
-
-    def visit_of(actor: Actor) -> Visit:
-        made = hub().visit(actor)
-
-        def renew() -> Snapshot:
-            """Another catalog came into force meanwhile: it may have closed the door that the actor came through."""
-            snapshot = made.renew()
-            if admitted().partner != actor.partner:
-                raise Unauthenticated(())
-            return snapshot
-
-        return replace(made, renew=renew)
+    app.extensions["taxii_server.authenticator"] = authenticator
 
     @app.before_request
     def limit() -> None:
@@ -94,7 +81,7 @@ def register_context(
         require_fresh()
         if request.endpoint not in PAGED_ENDPOINTS:
             hub().follow()
-        g.visit = visit_of(_with_origin(admitted()))
+        g.visit = _new_visit()
         audience = g.visit.catalog.policy.audiences.get(g.visit.actor.partner)
         if audience is not None and not request.environ.get(COMMAND_LINE):
             limits.require_partner(audience)
@@ -111,6 +98,26 @@ def register_context(
         response.status_code = 204
         del response.headers["Content-Type"]
         return response
+
+
+def _admitted() -> Actor:
+    """Who asks, by what the request presents. Raises Unauthenticated and TooManyRequests."""
+    authenticator = cast(Authenticator, current_app.extensions["taxii_server.authenticator"])
+    return authenticator.authenticate(Presented(request.headers.get("Authorization"), request.remote_addr or ""))
+
+
+def _new_visit() -> Visit:
+    """The operations for who is admitted under the catalog in force."""
+    made = hub().visit(_with_origin(_admitted()))
+
+    def renew() -> Snapshot:
+        """Another catalog came into force meanwhile: it may have closed the door that the actor came through."""
+        snapshot = made.renew()
+        if _admitted().partner != made.actor.partner:
+            raise Unauthenticated(())
+        return snapshot
+
+    return replace(made, renew=renew)
 
 
 def _with_origin(actor: Actor) -> Actor:
@@ -143,7 +150,7 @@ def open_collection(api_root: str, name: str, *, read: bool = False, write: bool
             raise
         # It may be open since a moment that this worker has not heard of.
         hub().follow()
-        g.visit = hub().visit(visit().actor)
+        g.visit = _new_visit()
         return _open_collection(api_root, name, read=read, write=write)
 
 
