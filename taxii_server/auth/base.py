@@ -99,7 +99,7 @@ class Authenticator:
         scheme = self._scheme(name.lower(), value.strip())
         guess = None if scheme is None else scheme.guess(value.strip())
         if scheme is None or guess is None:
-            raise self._refusal()
+            raise self.refusal()
         if self._lockout is not None:
             self._lockout.require_open(address, guess.name)
         actor = scheme.actor(value.strip(), lambda partner: self._admits(partner, address))
@@ -109,7 +109,7 @@ class Authenticator:
         if self._lockout is not None and (actor is not None or scheme.is_guess(value.strip())):
             self._lockout.note(address, guess.name, guess.partner, right=actor is not None)
         if actor is None:
-            raise self._refusal()
+            raise self.refusal()
         return actor
 
     def _scheme(self, name: str, value: str) -> Scheme | None:
@@ -119,5 +119,6 @@ class Authenticator:
         audience = self._partners().get(partner)
         return audience is None or not audience.addresses or is_within(address, audience.addresses)
 
-    def _refusal(self) -> Unauthenticated:
+    def refusal(self) -> Unauthenticated:
+        """What to raise, with every challenge once."""
         return Unauthenticated(tuple(dict.fromkeys(scheme.challenge for scheme in self._schemes)))

@@ -14,7 +14,7 @@ from typing import cast
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
 
-from taxii_server.auth.base import Authenticator, Presented, Unauthenticated
+from taxii_server.auth.base import Authenticator, Presented
 from taxii_server.auth.directory import Directory
 from taxii_server.auth.rates import RateLimits
 from taxii_server.catalog import Collection, Rights
@@ -100,10 +100,13 @@ def register_context(
         return response
 
 
+def _authenticator() -> Authenticator:
+    return cast(Authenticator, current_app.extensions["taxii_server.authenticator"])
+
+
 def _admitted() -> Actor:
     """Who asks, by what the request presents. Raises Unauthenticated and TooManyRequests."""
-    authenticator = cast(Authenticator, current_app.extensions["taxii_server.authenticator"])
-    return authenticator.authenticate(Presented(request.headers.get("Authorization"), request.remote_addr or ""))
+    return _authenticator().authenticate(Presented(request.headers.get("Authorization"), request.remote_addr or ""))
 
 
 def _new_visit() -> Visit:
@@ -114,7 +117,7 @@ def _new_visit() -> Visit:
         """Another catalog came into force meanwhile: it may have closed the door that the actor came through."""
         snapshot = made.renew()
         if _admitted().partner != made.actor.partner:
-            raise Unauthenticated(())
+            raise _authenticator().refusal()
         return snapshot
 
     return replace(made, renew=renew)
