@@ -8,6 +8,7 @@ from flask import Flask, Response, request
 
 from taxii_server.auth.base import Authenticator, Scheme
 from taxii_server.auth.basic import BasicScheme
+from taxii_server.auth.certificate import CertificateScheme, read_authorities
 from taxii_server.auth.directory import Directory
 from taxii_server.auth.secrets import PasswordChecker
 from taxii_server.auth.token import BearerScheme
@@ -19,6 +20,7 @@ from taxii_server.storage.base import Store
 from taxii_server.web import collection, discovery, objects, ops, quarantine, releases, rights
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
+from taxii_server.web.forwarded import Forwarded
 from taxii_server.web.response import compress
 
 _log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
     app.extensions["taxii_server.directory"] = directory
     app.extensions["taxii_server.refresher"] = refresher
     register_errors(app)
-    register_context(app, make_authenticator(settings, directory), refresher.require_fresh)
+    register_context(app, make_authenticator(settings, directory, hub), refresher.require_fresh)
     for module in (discovery, rights, collection, objects, quarantine, releases, ops):
         app.register_blueprint(module.blueprint)
 
@@ -52,13 +54,16 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
         response.headers["Vary"] = "Accept, Accept-Encoding, Authorization"
         response.headers["Cache-Control"] = "private, no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
+        if settings.tls_certificate:
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         return compress(request, response)
 
+    app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
     refresher.start()
     return app
 
 
-def make_authenticator(settings: Settings, directory: Directory) -> Authenticator:
+def make_authenticator(settings: Settings, directory: Directory, hub: Hub) -> Authenticator:
     """The authenticator with the schemes that are switched on."""
     # A header is Latin-1 at most: a title in Greek would break every 401.
     realm = "".join(char for char in settings.title if char.isascii() and char.isprintable() and char not in '"\\')
@@ -67,4 +72,11 @@ def make_authenticator(settings: Settings, directory: Directory) -> Authenticato
         schemes.append(BasicScheme(directory, PasswordChecker(settings.password_cache_s), realm))
     if settings.auth_bearer:
         schemes.append(BearerScheme(directory, realm))
-    return Authenticator(schemes, settings.anonymous_partner)
+    certificates = None
+    if settings.auth_certificate != "off":
+        certificates = CertificateScheme(
+            lambda: hub.snapshot.catalog.certificates,
+            read_authorities(settings.tls_client_ca),
+            is_required=settings.auth_certificate == "required",
+        )
+    return Authenticator(schemes, settings.anonymous_partner, certificates)

@@ -1,10 +1,14 @@
-"""Who is asking: from the Authorization header to an Actor (TAXII 2.1, 8.2.2; RFC 7235, 7617, 6750)."""
+"""Who is asking: from the Authorization header and the client certificate to an Actor.
+
+TAXII 2.1, 8.2.2; RFC 7235, 7617, 6750.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from taxii_server.auth.certificate import CertificateScheme, Shown
 from taxii_server.errors import TaxiiServerError
 from taxii_server.model import Actor
 
@@ -31,14 +35,44 @@ class Scheme(ABC):
 
 
 class Authenticator:
-    """Tries the scheme that the header names, no other: a bad credential is refused even if another would do."""
+    """Tries the scheme that the header names, no other: a bad credential is refused even if another would do.
 
-    def __init__(self, schemes: Sequence[Scheme], anonymous_partner: str = "") -> None:
+    A certificate and a header have to be the same partner's: neither makes up for the other.
+    """
+
+    def __init__(
+        self,
+        schemes: Sequence[Scheme],
+        anonymous_partner: str = "",
+        certificates: CertificateScheme | None = None,
+    ) -> None:
         self._schemes = tuple(schemes)
         self._anonymous = anonymous_partner
+        self._certificates = certificates
 
-    def authenticate(self, header: str | None) -> Actor:
-        """The actor. Raises Unauthenticated with one challenge per scheme that is switched on."""
+    def authenticate(self, header: str | None, certificate: Shown | None = None) -> Actor:
+        """The actor. Raises Unauthenticated with one challenge per scheme that is switched on.
+
+        `certificate` is what the client showed; it is not looked at while that scheme is switched off.
+        """
+        owner = self._owner(certificate)
+        if header is None and owner is not None:
+            return owner
+        actor = self._by_header(header)
+        if owner is not None and owner.partner != actor.partner:
+            raise self._refusal()
+        return actor
+
+    def _owner(self, certificate: Shown | None) -> Actor | None:
+        """Whose certificate it is; None without one. Raises Unauthenticated."""
+        if self._certificates is None or (certificate is None and not self._certificates.is_required):
+            return None
+        owner = None if certificate is None else self._certificates.actor(certificate)
+        if owner is None:
+            raise self._refusal()
+        return owner
+
+    def _by_header(self, header: str | None) -> Actor:
         if header is None and self._anonymous:
             return Actor(self._anonymous, "anonymous", "none")
         name, _, value = (header or "").strip().partition(" ")
@@ -47,4 +81,9 @@ class Authenticator:
                 actor = scheme.actor(value.strip())
                 if actor is not None:
                     return actor
-        raise Unauthenticated([scheme.challenge for scheme in self._schemes])
+        raise self._refusal()
+
+    def _refusal(self) -> Unauthenticated:
+        # RFC 9110, 15.5.2: a 401 names at least one scheme. TLS has none of its own.
+        challenges = [scheme.challenge for scheme in self._schemes]
+        return Unauthenticated(challenges or ["Certificate"] * (self._certificates is not None))

@@ -11,6 +11,7 @@ from rich.table import Table
 from taxii_server import settings as settings_module
 from taxii_server.catalog import read_files
 from taxii_server.cli.context import Command, Session, out, pass_session
+from taxii_server.serving.tls import make_context, warnings_of
 
 
 @click.command(cls=Command)
@@ -34,7 +35,8 @@ def check(session: Session, show: bool) -> None:
             table.add_row(*map(escape, (row.name, row.value, row.source)))
         out.print(table)
     catalog = session.catalog(settings)
-    for warning in catalog.warnings:
+    make_context(settings)
+    for warning in (*catalog.warnings, *warnings_of(settings)):
         out.print(f"[yellow]warning[/yellow] {escape(str(warning))}")
     policy = catalog.policy
     out.print(

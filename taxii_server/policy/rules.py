@@ -20,6 +20,7 @@ class Audience:
 
     `groups` holds every group it is in, also through `within`. `countries` has one entry per member
     of a joint team, none for an international organisation. `attributes` are lower case.
+    `certificates` are names of client certificates, as certificates.normal_name writes them; no rule looks at them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Audience:
     suspended: bool = False
     admin: bool = False
     title: str = ""
+    certificates: tuple[str, ...] = ()
 
     def values_of(self, attribute: str) -> tuple[str, ...]:
         """The lower-case values that `@attribute` stands for; empty when the audience has none."""

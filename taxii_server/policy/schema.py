@@ -62,6 +62,7 @@ NAMED: Mapping[str, Keys] = {
         "suspended": "true: reads nothing",
         "admin": "true: reads the status of every POST",
         "title": "full name, for people",
+        "certificates": "its client certificates: sha256:FINGERPRINT, subject:RFC 4514, uri:SAN or dns:SAN",
     },
 }
 

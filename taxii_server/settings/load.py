@@ -23,7 +23,7 @@ PREFIX = "TAXII_SERVER_"
 FILE_VARIABLE = "TAXII_SERVER_CONFIG"
 #: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
 _NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
-_PATHS = ("store", "collections_dir")
+_PATHS = ("store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca")
 
 
 def default_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -121,7 +121,7 @@ class _Gathered:
             self._anchor(name, base)
 
     def _anchor(self, name: str, base: Path) -> None:
-        if not is_mongodb(self.values[name]):
+        if self.values[name] and not is_mongodb(self.values[name]):
             self.values[name] = str(_absolute(base, self.values[name]))
 
     def settings(self) -> Settings:

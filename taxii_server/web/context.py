@@ -21,6 +21,7 @@ from taxii_server.model import Actor, Credential, Origin
 from taxii_server.service.hub import Hub
 from taxii_server.service.visit import Visit
 from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
+from taxii_server.web.forwarded import CERTIFICATE
 from taxii_server.web.media import accepts_taxii, is_taxii_content
 
 #: A page tells by itself that another configuration came into force: these need not ask before.
@@ -62,7 +63,7 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
         require_fresh()
         if request.endpoint not in PAGED_ENDPOINTS:
             hub().follow()
-        g.visit = hub().visit(_with_origin(authenticator.authenticate(request.headers.get("Authorization"))))
+        g.visit = hub().visit(_with_origin(_authenticate(authenticator)))
         # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
             raise NotFound
@@ -76,6 +77,10 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
         response.status_code = 204
         del response.headers["Content-Type"]
         return response
+
+
+def _authenticate(authenticator: Authenticator) -> Actor:
+    return authenticator.authenticate(request.headers.get("Authorization"), request.environ.get(CERTIFICATE))
 
 
 def _with_origin(actor: Actor) -> Actor:
