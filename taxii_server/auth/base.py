@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from taxii_server.auth.certificate import CertificateScheme, Shown
 from taxii_server.errors import TaxiiServerError
@@ -19,6 +20,15 @@ class Unauthenticated(TaxiiServerError):
     def __init__(self, challenges: Sequence[str]) -> None:
         self.challenges = tuple(challenges)
         super().__init__("no acceptable credentials")
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a request presents: its Authorization header, the address that it comes from, the client's certificate."""
+
+    authorization: str | None
+    address: str = ""
+    certificate: Shown | None = None
 
 
 class Scheme(ABC):
@@ -50,15 +60,12 @@ class Authenticator:
         self._anonymous = anonymous_partner
         self._certificates = certificates
 
-    def authenticate(self, header: str | None, certificate: Shown | None = None) -> Actor:
-        """The actor. Raises Unauthenticated with one challenge per scheme that is switched on.
-
-        `certificate` is what the client showed; it is not looked at while that scheme is switched off.
-        """
-        owner = self._owner(certificate)
-        if header is None and owner is not None:
+    def authenticate(self, presented: Presented) -> Actor:
+        """The actor. Raises Unauthenticated with one challenge per scheme that is switched on."""
+        owner = self._owner(presented.certificate)
+        if presented.authorization is None and owner is not None:
             return owner
-        actor = self._by_header(header)
+        actor = self._by_header(presented.authorization)
         if owner is not None and owner.partner != actor.partner:
             raise self._refusal()
         return actor

@@ -29,7 +29,8 @@ from taxii_server.model import Actor
 _log = logging.getLogger(__name__)
 #: How proxies say that there is none.
 _NOTHING = ("", "-", "(null)")
-_ENVOY = re.compile(r'(?:^|;)\s*Cert="([^"]*)"', re.IGNORECASE)
+_ENVOY = re.compile(r'(?:^|[;,])\s*Cert="([^"]*)"', re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ def read_header(value: str) -> Shown | None:
     if text in _NOTHING:
         return None
     if envoy := _ENVOY.findall(text):
-        text = envoy[0] if len(envoy) == 1 else "?"
+        # A comma outside of quotes: what another hop said stands there as well.
+        text = envoy[0] if len(envoy) == 1 and "," not in _QUOTED.sub("", text) else "?"
     text = unquote(text).strip()
     pem = re.fullmatch(r"-----BEGIN CERTIFICATE-----(.*)-----END CERTIFICATE-----", text, re.DOTALL)
     try:

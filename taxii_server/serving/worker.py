@@ -45,6 +45,8 @@ _MAX_DRAINED_BYTES = 64 * 1024 * 1024
 _TURN_BYTES = 1024 * 1024
 #: Kept connections of a stopping worker: a client may be sending its next request already.
 _STOPPING_KEPT_S = 2.0
+#: How often deadlines are looked at.
+_SWEEP_S = 0.25
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 #: Whoever watches over the server is answered by a thread of its own, whatever the others are stuck in.
 _HEALTH = (b"GET /healthz ", b"HEAD /healthz ")
@@ -68,6 +70,7 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         self.health_busy = 0
         self.held = 0
         self._told = -math.inf
+        self._next_sweep = 0.0
 
     def init_process(self) -> None:
         """See Worker.init_process."""
@@ -107,8 +110,11 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
 
     def _turn(self, seconds: float) -> None:
         self.notify()
-        self.wait_for_and_dispatch_events(timeout=min(seconds, 0.25) if self.connections else seconds)
+        self.wait_for_and_dispatch_events(timeout=min(seconds, _SWEEP_S) if self.connections else seconds)
         now = time.monotonic()
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + _SWEEP_S
         for conn in [each for each in self.connections if each.deadline <= now]:
             self._guarded(conn, self._expire)
 

@@ -13,7 +13,7 @@ from typing import cast
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
 
-from taxii_server.auth.base import Authenticator
+from taxii_server.auth.base import Authenticator, Presented
 from taxii_server.auth.directory import Directory
 from taxii_server.catalog import Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
@@ -80,7 +80,8 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
 
 
 def _authenticate(authenticator: Authenticator) -> Actor:
-    return authenticator.authenticate(request.headers.get("Authorization"), request.environ.get(CERTIFICATE))
+    header, certificate = request.headers.get("Authorization"), request.environ.get(CERTIFICATE)
+    return authenticator.authenticate(Presented(header, request.remote_addr or "", certificate))
 
 
 def _with_origin(actor: Actor) -> Actor:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -272,8 +273,6 @@ def test_taxii2_client_comes_in_with_a_certificate_alone(
 def test_a_header_with_a_certificate_means_nothing_to_a_server_without_proxies(
     tls: Server, people: People, tmp_path: Path
 ) -> None:
-    from urllib.parse import quote
-
     for name in ("X-SSL-Client-Cert", "X-Forwarded-Client-Cert"):
         headers = {"Accept": MT, name: quote(people.by_subject.pem)}
         answer = requests.get(f"{tls.url}/taxii2/rights/", headers=headers, verify=tls.ca, timeout=20)
