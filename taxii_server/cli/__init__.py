@@ -37,7 +37,7 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 
 for command in (
-    serve, demo, check, reload, token, password, certificate, policy, quarantine, release, who_can, ledger, explain, get, import_,
-    export,
+    serve, demo, check, reload, token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
+    get, import_, export,
 ):  # fmt: skip
     main.add_command(command)

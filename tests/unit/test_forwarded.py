@@ -134,16 +134,8 @@ def test_no_certificate_is_none(text: str) -> None:
 def test_what_is_no_certificate_or_two_of_them_is_one_that_is_nobodys(shown: Issued) -> None:
     one, line = quote(shown.pem), base64.b64encode(shown.der).decode()
     envoy = f'Cert="{one}"'
-    for text in (
-        "nonsense!",
-        one + one,
-        f"{one},{one}",
-        f"{line},{line}",
-        f"{envoy},{envoy}",
-        f"{envoy},Hash=a",
-        "%00",
-        "\xff",
-    ):
+    two = (one + one, f"{one},{one}", f"{line},{line}", f"{envoy},{envoy}", f"{envoy},Hash=a")
+    for text in (*two, "nonsense!", "%00", "\xff"):
         assert read_header(text) == Shown(b"")
 
 
