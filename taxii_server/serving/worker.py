@@ -253,7 +253,7 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
 
     def _refuse(self, conn: Connection) -> None:
         """503 at once."""
-        self._tell("more requests than threads (%d busy or waiting): answers 503", self.busy)
+        self._tell("busy: answers 503 (%d requests with threads or waiting for them)", self.busy)
         conn.keep = False
         conn.outgoing.sendall(answers.overloaded())
         self._send(conn)
@@ -369,7 +369,13 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
                 break
             slowest = min(holding, key=lambda each: (each.moved / max(now - each.since, 0.001), each.since))
             self._tell("the memory for slow clients is full (buffer_mb): ends the connection of %s", slowest.address)
-            self._close(slowest)
+            if slowest.state is State.BODY:  # nothing was answered yet
+                slowest.incoming.data.clear()
+                self.held -= slowest.held
+                slowest.held = 0
+                self._guarded(slowest, self._refuse)
+            else:
+                self._close(slowest)
 
     def _make_room(self) -> bool:
         """End the connection that has waited longest of the address that has the most; whether there was one."""

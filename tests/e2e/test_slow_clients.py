@@ -120,6 +120,20 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(slow: Ser
         assert wire.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def test_bodies_that_fill_the_memory_make_room_for_each_other_with_503(slow: Server) -> None:
+    begin = head(
+        slow, "POST", objects_path(SMALL), f"Content-Type: {MT}", "Content-Length: 19000000", "Expect: 100-continue"
+    )
+    with many(slow, 2, begin, first=b"HTTP/1.1 100 Continue\r\n\r\n") as (slower, faster):
+        slower.sendall(b" " * 9_000_000)
+        time.sleep(0.3)
+        faster.sendall(b" " * 15_000_000)
+        assert slower.recv(100).startswith(b"HTTP/1.1 503")
+        faster.sendall(b" " * 4_000_000)
+        assert faster.recv(100).startswith(b"HTTP/1.1 422")
+    require_quick(slow)
+
+
 # ---- slow readers
 
 
