@@ -120,7 +120,7 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection."""
-        if len(self.connections) >= self.worker_connections and not self._make_room():
+        if len(self.connections) >= self.worker_connections and not self._expendable():
             self.set_accept_enabled(False)
             return
         try:
@@ -137,6 +137,8 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         else:
             conn.enter(State.IDLE, KEPT_S)
         self._watch(conn, EVENT_READ)
+        if len(self.connections) > self.worker_connections:
+            self._make_room()
 
     def _watch(self, conn: Connection, events: int) -> None:
         if events == conn.watched:
@@ -275,13 +277,19 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
 
     def _finish(self, conn: Connection, future: Future[bool | None]) -> None:
         """A thread has answered, or wants the body first."""
-        if not future.cancelled():
-            self._release(conn)
+        if future.cancelled():
+            return
+        self._release(conn)
+        if (error := future.exception()) is not None:
+            _log.error("a thread broke off", exc_info=error)
+            self._close(conn)
+        else:
             self._guarded(conn, partial(self._go_on_after, keep=future.result()))
 
     def _go_on_after(self, conn: Connection, keep: bool | None) -> None:
         if keep is None:
             conn.enter(State.BODY, SILENT_S)
+            conn.outgoing.flush()  # "100 Continue"
             self._watch(conn, EVENT_READ)
             self._gather_body(conn)
         else:
@@ -377,14 +385,16 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
             else:
                 self._close(slowest)
 
-    def _make_room(self) -> bool:
-        """End the connection that has waited longest of the address that has the most; whether there was one."""
-        expendable = [each for each in self.connections if each.state in _EXPENDABLE]
+    def _expendable(self) -> list[Connection]:
+        return [each for each in self.connections if each.state in _EXPENDABLE]
+
+    def _make_room(self) -> None:
+        """End the connection that has waited longest of the address that has the most, if there is one."""
+        expendable = self._expendable()
         if not expendable:
-            return False
+            return
         count = Counter(each.address for each in expendable)
         most = max(count.values())
         oldest = min((each for each in expendable if count[each.address] == most), key=lambda each: each.since)
         self._tell("max_connections are open: ends an idle one of %s", oldest.address)
         self._close(oldest)
-        return True
