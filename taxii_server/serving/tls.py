@@ -14,7 +14,6 @@ import ssl
 import stat
 import tempfile
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -72,7 +71,7 @@ def warnings_of(settings: Settings) -> list[str]:
                 f"the certificate {settings.tls_certificate} expires on {certificate.not_valid_after_utc:%Y-%m-%d}; "
                 "renew it and send SIGHUP"
             )
-    elif settings.plain_http and not is_loopback(settings.host):
+    elif settings.plain_http and not settings.is_local:
         found.append(
             f"PLAIN HTTP on {settings.host}: credentials and contents travel in the clear. Set tls_certificate and "
             "tls_key, or put a proxy in front and list it in trusted_proxies (docs/tls.md)"
@@ -80,14 +79,6 @@ def warnings_of(settings: Settings) -> list[str]:
     if settings.auth_certificate != "off" and not settings.tls_certificate and not settings.certificate_header:
         found.append("auth_certificate is on, but without tls_certificate or certificate_header none can arrive")
     return found
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class _Problems:
@@ -121,7 +112,7 @@ class _Problems:
                 "tls_client_ca", "auth_certificate is on: name the file of the CAs whose client certificates are taken"
             )
         is_meant = settings.tls_certificate or settings.trusted_proxies or settings.plain_http
-        if not is_meant and not is_loopback(settings.host):
+        if not is_meant and not settings.is_local:
             self.add(
                 "host",
                 f"{settings.host} can be reached by other machines, and without TLS credentials travel in the "

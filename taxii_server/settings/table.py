@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -307,6 +307,14 @@ class Settings:
     folder: Path = field(default_factory=lambda: Path("config"))
     #: name -> "default", the file, the variable or the flag that said so
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the port."""
+        try:
+            return ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
     @property
     def uses_mongodb(self) -> bool:

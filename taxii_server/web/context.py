@@ -20,8 +20,8 @@ from taxii_server.errors import Forbidden, NotFound
 from taxii_server.model import Actor, Credential, Origin
 from taxii_server.service.hub import Hub
 from taxii_server.service.visit import Visit
-from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
-from taxii_server.web.forwarded import CERTIFICATE
+from taxii_server.web.errors import NotAcceptable, UnsupportedMedia, error_response
+from taxii_server.web.forwarded import CERTIFICATE, IN_THE_CLEAR
 from taxii_server.web.media import accepts_taxii, is_taxii_content
 
 #: A page tells by itself that another configuration came into force: these need not ask before.
@@ -55,6 +55,12 @@ def register_context(app: Flask, authenticator: Authenticator, require_fresh: Ca
 
     `require_fresh` raises StorageUnavailable when the credentials in memory may be out of date.
     """
+
+    @app.before_request
+    def refuse_in_the_clear() -> Response | None:
+        if request.endpoint in PUBLIC_ENDPOINTS or not request.environ.get(IN_THE_CLEAR):
+            return None
+        return error_response(403, "This port is for the proxy in front of it: use its https address.")
 
     @app.before_request
     def authenticate() -> None:

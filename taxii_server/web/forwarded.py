@@ -25,6 +25,9 @@ CERTIFICATE = "taxii_server.certificate"
 #: The address of whoever connected: the client or the last proxy.
 PEER = "taxii_server.peer"
 
+#: True when somebody who is no proxy came in plain HTTP from another machine, though proxies are to do the TLS.
+IN_THE_CLEAR = "taxii_server.in_the_clear"
+
 _FORWARDING = (
     "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST",
     "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PREFIX", "HTTP_X_FORWARDED_SSL", "HTTP_X_FORWARDED_PROTOCOL",
@@ -40,6 +43,7 @@ class Forwarded:
     def __init__(self, app: Callable[..., Iterable[bytes]], settings: Settings) -> None:
         self._app = app
         self._trusted = tuple(ip_network(each) for each in settings.trusted_proxies)
+        self._only_proxies = not (settings.tls_certificate or settings.plain_http or settings.is_local)
         self._is_rfc7239 = settings.forwarded_header == "forwarded"
         self._header = _variable(settings.certificate_header) if settings.certificate_header else ""
 
@@ -53,6 +57,9 @@ class Forwarded:
         is_trusted = self._trusts(address)
         if is_trusted:
             self._take_over(environ, said)
+        environ[IN_THE_CLEAR] = (
+            self._only_proxies and not is_trusted and address is not None and not address.is_loopback
+        )
         if self._header and is_trusted:
             shown = read_header(said.get(self._header, ""))
         else:

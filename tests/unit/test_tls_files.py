@@ -14,7 +14,7 @@ from taxii_server.cli import main
 from taxii_server.errors import ConfigError
 from taxii_server.serving import connection
 from taxii_server.serving.connection import MIN_BYTES_PER_S, SILENT_S, Connection
-from taxii_server.serving.tls import is_loopback, make_context, warnings_of
+from taxii_server.serving.tls import make_context, warnings_of
 from taxii_server.settings import Settings
 from tests.certificates import DAY, authority, server_certificate
 
@@ -140,7 +140,7 @@ def test_plain_http_is_warned_of_at_every_start() -> None:
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
 )
 def test_what_only_this_machine_reaches(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
+    assert Settings(host=host).is_local is expected
 
 
 def test_the_names_of_a_certificate_are_printed(tmp_path: Path) -> None:
