@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from flask import Flask, Response, request
 
-from taxii_server.auth.base import Authenticator, Partners, Scheme
+from taxii_server.auth.base import Authenticator, Scheme
 from taxii_server.auth.basic import BasicScheme
+from taxii_server.auth.certificate import CertificateScheme, read_authorities
 from taxii_server.auth.directory import Directory
 from taxii_server.auth.lockout import Lockout
 from taxii_server.auth.provider import make_oidc_scheme
@@ -15,6 +17,7 @@ from taxii_server.auth.rates import RateLimits
 from taxii_server.auth.secrets import PasswordChecker
 from taxii_server.auth.shared import Table
 from taxii_server.auth.token import BearerScheme
+from taxii_server.policy import Audience
 from taxii_server.service.hub import Hub
 from taxii_server.service.refresh import Refresher
 from taxii_server.settings import Settings
@@ -24,6 +27,7 @@ from taxii_server.web import collection, discovery, objects, ops, quarantine, re
 from taxii_server.web.bodies import Bodies
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
+from taxii_server.web.forwarded import Forwarded
 from taxii_server.web.response import compress
 
 _log = logging.getLogger(__name__)
@@ -54,7 +58,7 @@ def create_app(
     app.extensions["taxii_server.bodies"] = Bodies(settings.max_bodies_bytes)
     register_errors(app)
     table = table or Table()
-    authenticator = make_authenticator(settings, directory, lambda: hub.snapshot.catalog.policy.audiences, table)
+    authenticator = make_authenticator(settings, directory, hub, table)
     limits = RateLimits(
         table,
         address_per_minute=settings.address_requests_per_minute,
@@ -69,14 +73,21 @@ def create_app(
         response.headers["Vary"] = "Accept, Accept-Encoding, Authorization"
         response.headers["Cache-Control"] = "private, no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
+        if settings.tls_certificate:
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         return compress(request, response)
 
+    app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
     refresher.start()
     return app
 
 
-def make_authenticator(settings: Settings, directory: Directory, partners: Partners, table: Table) -> Authenticator:
+def make_authenticator(settings: Settings, directory: Directory, hub: Hub, table: Table) -> Authenticator:
     """The authenticator with the schemes that are switched on."""
+
+    def partners() -> Mapping[str, Audience]:
+        return hub.snapshot.catalog.policy.audiences
+
     # A header is Latin-1 at most: a title in Greek would break every 401.
     realm = "".join(char for char in settings.title if char.isascii() and char.isprintable() and char not in '"\\')
     schemes: list[Scheme] = []
@@ -88,7 +99,14 @@ def make_authenticator(settings: Settings, directory: Directory, partners: Partn
         schemes.append(BearerScheme(directory, realm))
     if settings.auth_oidc:
         schemes.append(make_oidc_scheme(settings, partners, realm))
+    certificates = None
+    if settings.auth_certificate != "off":
+        certificates = CertificateScheme(
+            lambda: hub.snapshot.catalog.certificates,
+            read_authorities(settings.tls_client_ca),
+            is_required=settings.auth_certificate == "required",
+        )
     lockout = Lockout(
         table, after=settings.lockout_after, first_s=settings.lockout_s, longest_s=settings.lockout_longest_s
     )
-    return Authenticator(schemes, settings.anonymous_partner, partners, lockout)
+    return Authenticator(schemes, settings.anonymous_partner, certificates, partners, lockout)

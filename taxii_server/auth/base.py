@@ -1,4 +1,7 @@
-"""Who is asking: from what a request presents to an Actor (TAXII 2.1, 8.2.2; RFC 7235, 7617, 6750)."""
+"""Who is asking: from what a request presents, a header and a client certificate, to an Actor.
+
+TAXII 2.1, 8.2.2; RFC 7235, 7617, 6750.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from taxii_server import audit
+from taxii_server.auth.certificate import CertificateScheme, Shown
 from taxii_server.auth.lockout import Lockout
 from taxii_server.auth.networks import is_within
 from taxii_server.errors import TaxiiServerError
@@ -24,10 +28,11 @@ class Unauthenticated(TaxiiServerError):
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a request presents: its Authorization header, and the address that it comes from."""
+    """What a request presents: its Authorization header, the address that it comes from, the client's certificate."""
 
     authorization: str | None
     address: str = ""
+    certificate: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +77,22 @@ class Scheme(ABC):
 
 
 class Authenticator:
-    """Tries the scheme that the header names, no other: a bad credential is refused even if another would do."""
+    """Tries the scheme that the header names, no other: a bad credential is refused even if another would do.
+
+    A certificate and a header have to be the same partner's: neither makes up for the other.
+    """
 
     def __init__(
         self,
         schemes: Sequence[Scheme],
         anonymous_partner: str = "",
+        certificates: CertificateScheme | None = None,
         partners: Partners = dict,
         lockout: Lockout | None = None,
     ) -> None:
         self._schemes = tuple(schemes)
         self._anonymous = anonymous_partner
+        self._certificates = certificates
         self._partners = partners
         self._lockout = lockout
 
@@ -92,7 +102,30 @@ class Authenticator:
         Raises Unauthenticated with one challenge per scheme that is switched on, and TooManyRequests after too many
         wrong secrets; in both nothing tells whether the name exists, or the secret is right but the address is not.
         """
-        header, address = presented.authorization, presented.address
+        owner = self._owner(presented.certificate, presented.address)
+        if presented.authorization is None and owner is not None:
+            return owner
+        actor = self._by_header(presented.authorization, presented.address)
+        if owner is not None and owner.partner != actor.partner:
+            raise self.refusal()
+        return actor
+
+    def refusal(self) -> Unauthenticated:
+        """What to raise, with every challenge once."""
+        # RFC 9110, 15.5.2: a 401 names at least one scheme. TLS has none of its own.
+        challenges = tuple(dict.fromkeys(scheme.challenge for scheme in self._schemes))
+        return Unauthenticated(challenges or ("Certificate",) * (self._certificates is not None))
+
+    def _owner(self, certificate: Shown | None, address: str) -> Actor | None:
+        """Whose certificate it is; None without one. Raises Unauthenticated."""
+        if self._certificates is None or (certificate is None and not self._certificates.is_required):
+            return None
+        owner = None if certificate is None else self._from_its_place(self._certificates.actor(certificate), address)
+        if owner is None:
+            raise self.refusal()
+        return owner
+
+    def _by_header(self, header: str | None, address: str) -> Actor:
         if header is None and self._anonymous and self._admits(self._anonymous, address):
             return Actor(self._anonymous, "anonymous", "none")
         name, _, value = (header or "").strip().partition(" ")
@@ -102,10 +135,8 @@ class Authenticator:
             raise self.refusal()
         if self._lockout is not None:
             self._lockout.require_open(address, guess.name)
-        actor = scheme.actor(value.strip(), lambda partner: self._admits(partner, address))
-        if actor is not None and not self._admits(actor.partner, address):
-            audit.record("refused-address", partner=actor.partner, credential=actor.credential, address=address)
-            actor = None
+        found = scheme.actor(value.strip(), lambda partner: self._admits(partner, address))
+        actor = self._from_its_place(found, address)
         if self._lockout is not None and (actor is not None or scheme.is_guess(value.strip())):
             self._lockout.note(address, guess.name, guess.partner, right=actor is not None)
         if actor is None:
@@ -115,10 +146,13 @@ class Authenticator:
     def _scheme(self, name: str, value: str) -> Scheme | None:
         return next((each for each in self._schemes if name in each.names and each.takes(value)), None)
 
+    def _from_its_place(self, actor: Actor | None, address: str) -> Actor | None:
+        """The actor, unless its partner's credentials are not taken from there: then the audit tells of it."""
+        if actor is None or self._admits(actor.partner, address):
+            return actor
+        audit.record("refused-address", partner=actor.partner, credential=actor.credential, address=address)
+        return None
+
     def _admits(self, partner: str, address: str) -> bool:
         audience = self._partners().get(partner)
         return audience is None or not audience.addresses or is_within(address, audience.addresses)
-
-    def refusal(self) -> Unauthenticated:
-        """What to raise, with every challenge once."""
-        return Unauthenticated(tuple(dict.fromkeys(scheme.challenge for scheme in self._schemes)))

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from taxii_server.certificates import normal_name
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.model import POSITION_UNIT
 from taxii_server.policy import schema
@@ -267,16 +268,28 @@ class _Parser:
             addresses=read_addresses(table),
             claims=read_claims(table),
             requests_per_minute=read_requests_per_minute(table),
+            certificates=self.certificates(table),
         )
 
+    def certificates(self, table: Table) -> tuple[str, ...]:
+        names = []
+        for text in table.texts("certificates", empty=True):
+            try:
+                names.append(normal_name(text))
+            except ValueError as error:
+                table.wrong("certificates", str(error))
+        return tuple(names)
+
     def check_belongings(self, audiences: Mapping[str, Audience]) -> None:
-        owner: dict[str, str] = {}
-        for name, audience in audiences.items():
-            for id_ in audience.identities:
-                if id_ in owner:
-                    file = self.named["audience"][name][0]
-                    self.wrong(file, f"audience.{name}.identities", f"{id_!r} belongs to {owner[id_]!r} already")
-                owner.setdefault(id_, name)
+        """No identity, no certificate and no OIDC token belongs to two audiences."""
+        for key in ("identities", "certificates"):
+            owner: dict[str, str] = {}
+            for name, audience in audiences.items():
+                for id_ in getattr(audience, key):
+                    if id_ in owner:
+                        file = self.named["audience"][name][0]
+                        self.wrong(file, f"audience.{name}.{key}", f"{id_!r} belongs to {owner[id_]!r} already")
+                    owner.setdefault(id_, name)
         for name, other in doubly_claimed(audiences):
             self.wrong(self.named["audience"][name][0], f"audience.{name}.claims", f"{other!r} has the same claims")
 

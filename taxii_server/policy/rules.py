@@ -22,6 +22,7 @@ class Audience:
     of a joint team, none for an international organisation. `attributes` are lower case.
     How it may come in: only from `addresses` (networks; none: from anywhere), with an OIDC token that has one of the
     values of every claim in `claims` (none: with no OIDC token), so many requests a minute (None: as the settings say).
+    `certificates` are names of client certificates, as certificates.normal_name writes them; no rule looks at them.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Audience:
     addresses: tuple[str, ...] = ()
     claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
     requests_per_minute: int | None = None
+    certificates: tuple[str, ...] = ()
 
     def values_of(self, attribute: str) -> tuple[str, ...]:
         """The lower-case values that `@attribute` stands for; empty when the audience has none."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -39,9 +41,23 @@ def _is_below(value: str) -> bool:
     return bool(value) and not value.startswith("/") and ".." not in value.split("/") and value.endswith(".toml")
 
 
+def _is_network(value: str) -> bool:
+    try:
+        ip_network(value)
+    except ValueError:
+        return False
+    return True
+
+
 PUBLIC_URL = matching("https URL or empty", _is_public_url, "an https URL without a query (or empty)")
 FILES = texts(
     matching("file", _is_below, "the name of a .toml file in the folder of server.toml"), "list of file names", False
+)
+NETWORKS = texts(
+    matching("network", _is_network, "an address or a network, such as 10.0.0.0/8 or 2001:db8::7"), "list of networks"
+)
+HEADER = matching(
+    "header name", lambda value: re.fullmatch(r"[A-Za-z0-9-]*", value) is not None, "the name of a header (or empty)"
 )
 
 KEY_SOURCE = matching(
@@ -129,6 +145,77 @@ class Settings:
     shutdown_grace_s: float = row(
         seconds(0), 25.0, "How long requests in flight may go on after the order to stop.", group="HTTP"
     )
+    max_waiting: int = row(
+        whole(0, 100_000),
+        64,
+        "Requests of each worker that may wait for a thread. One more is answered 503 with Retry-After at once.",
+        group="HTTP",
+    )
+    max_wait_s: float = row(
+        seconds(0.1), 10.0, "How long a request may wait for a thread before it is answered 503.", group="HTTP"
+    )
+    max_connections: int = row(
+        whole(8, 100_000),
+        1000,
+        "Connections of each worker. One more takes the place of an idle one, of the address that has the most.",
+        group="HTTP",
+    )
+    buffer_mb: int = row(
+        whole(1, 1_000_000),
+        256,
+        "Memory of each worker for bodies that are arriving and answers that are leaving slowly. When it is full, the "
+        "slowest connection is ended.",
+        group="HTTP",
+    )
+    tls_certificate: str = row(
+        text(),
+        "",
+        "The PEM file with the certificate of this server, and with those between it and its CA. Set: the port speaks "
+        "TLS 1.2 and 1.3 and nothing else. SIGHUP reads the files again.",
+        group="TLS and proxies",
+    )
+    tls_key: str = row(
+        text(),
+        "",
+        "The PEM file with the private key. Refused when everybody can read it. Empty: the key is in tls_certificate.",
+        group="TLS and proxies",
+    )
+    tls_chain: str = row(
+        text(), "", "A PEM file with the certificates between that of the server and its CA.", group="TLS and proxies"
+    )
+    tls_client_ca: str = row(
+        text(),
+        "",
+        "A PEM file with the CAs (or single certificates) that client certificates are checked against.",
+        group="TLS and proxies",
+    )
+    plain_http: bool = row(
+        yes_no(),
+        False,
+        "Listen without TLS on an address that other machines can reach, without a trusted proxy. Credentials and "
+        "everything else then travel in the clear.",
+        group="TLS and proxies",
+    )
+    trusted_proxies: tuple[str, ...] = row(
+        NETWORKS,
+        (),
+        "Addresses or networks of proxies that may say whom they ask for. Headers of this kind are ignored from "
+        "everybody else.",
+        group="TLS and proxies",
+    )
+    forwarded_header: str = row(
+        one_of("x-forwarded", "forwarded"),
+        "x-forwarded",
+        "Where trusted proxies say so: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239). The other is "
+        "ignored.",
+        group="TLS and proxies",
+    )
+    certificate_header: str = row(
+        HEADER,
+        "",
+        "The header in which trusted proxies hand on the client's certificate, such as X-SSL-Client-Cert. Empty: none.",
+        group="TLS and proxies",
+    )
     max_page: int = row(
         whole(1, 20_000), 1000, "The most objects in one page, whatever `limit` asks for.", group="Pages"
     )
@@ -148,6 +235,13 @@ class Settings:
     )
     auth_bearer: bool = row(
         yes_no(), True, "Accept tokens (Authorization: Bearer, or Token as some clients say).", group="Who may come in"
+    )
+    auth_certificate: str = row(
+        one_of("off", "optional", "required"),
+        "off",
+        "Client certificates: off; optional, beside the other ways; required, before them. partners.toml says whose "
+        "they are (certificates).",
+        group="Who may come in",
     )
     anonymous_partner: str = row(
         text(),
@@ -349,6 +443,14 @@ class Settings:
     folder: Path = field(default_factory=lambda: Path("config"))
     #: name -> "default", the file, the variable or the flag that said so
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the port."""
+        try:
+            return ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
     @property
     def uses_mongodb(self) -> bool:

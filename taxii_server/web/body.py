@@ -12,6 +12,10 @@ from taxii_server.errors import BadContent, ContentTooLarge
 
 _CHUNK = 65536
 _DECODED_CHUNK = 1024 * 1024
+#: Set in the WSGI environment before a body is read: how much of it may come.
+BODY_LIMIT = "taxii_server.body_limit"
+#: Set there when a request is carried out for the second time, because its body had not arrived the first time.
+RESUMED = "taxii_server.resumed"
 
 
 class UnsupportedEncoding(BadContent):
@@ -38,6 +42,7 @@ def read_body(request: Request, limit_bytes: int, grow: Callable[[int], None] = 
     """
     if request.content_length is not None and request.content_length > limit_bytes:
         raise ContentTooLarge(limit_bytes)
+    request.environ[BODY_LIMIT] = limit_bytes
     raw = _read_up_to(request, limit_bytes, grow)
     # A client that hung up may leave a prefix that happens to parse: it is not what the client meant to send.
     if request.content_length is not None and len(raw) < request.content_length:

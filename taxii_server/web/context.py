@@ -23,7 +23,9 @@ from taxii_server.model import Actor, Credential, Origin
 from taxii_server.service.hub import Hub
 from taxii_server.service.visit import Snapshot, Visit
 from taxii_server.web.bodies import Bodies
-from taxii_server.web.errors import NotAcceptable, UnsupportedMedia
+from taxii_server.web.body import RESUMED
+from taxii_server.web.errors import NotAcceptable, UnsupportedMedia, error_response
+from taxii_server.web.forwarded import CERTIFICATE, IN_THE_CLEAR
 from taxii_server.web.head import check_head
 from taxii_server.web.media import accepts_taxii, is_taxii_content
 
@@ -71,8 +73,14 @@ def register_context(
     @app.before_request
     def limit() -> None:
         check_head(request, hub().settings)
-        if not request.environ.get(COMMAND_LINE) and request.endpoint not in PUBLIC_ENDPOINTS:
+        if _is_counted() and request.endpoint not in PUBLIC_ENDPOINTS:
             limits.require_address(request.remote_addr or "")
+
+    @app.before_request
+    def refuse_in_the_clear() -> Response | None:
+        if request.endpoint in PUBLIC_ENDPOINTS or not request.environ.get(IN_THE_CLEAR):
+            return None
+        return error_response(403, "This port is for the proxy in front of it: use its https address.")
 
     @app.before_request
     def authenticate() -> None:
@@ -83,7 +91,7 @@ def register_context(
             hub().follow()
         g.visit = _new_visit()
         audience = g.visit.catalog.policy.audiences.get(g.visit.actor.partner)
-        if audience is not None and not request.environ.get(COMMAND_LINE):
+        if audience is not None and _is_counted():
             limits.require_partner(audience)
         # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
         if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
@@ -106,7 +114,13 @@ def _authenticator() -> Authenticator:
 
 def _admitted() -> Actor:
     """Who asks, by what the request presents. Raises Unauthenticated and TooManyRequests."""
-    return _authenticator().authenticate(Presented(request.headers.get("Authorization"), request.remote_addr or ""))
+    header, certificate = request.headers.get("Authorization"), request.environ.get(CERTIFICATE)
+    return _authenticator().authenticate(Presented(header, request.remote_addr or "", certificate))
+
+
+def _is_counted() -> bool:
+    """Whether limits of requests are for this one: not for an operator's, nor twice when its body came late."""
+    return not request.environ.get(COMMAND_LINE) and not request.environ.get(RESUMED)
 
 
 def _new_visit() -> Visit:
