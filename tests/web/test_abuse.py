@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from werkzeug.test import TestResponse
 
 from taxii_server.app import create_app
 from taxii_server.auth import secrets
 from taxii_server.auth.secrets import new_password
+from taxii_server.cli import main
 from tests.web.rooms import MakeHub
 from tests.world import EMPTY, MT, PARTNERS, RW, World, audiences
 
@@ -218,6 +220,13 @@ def test_the_anonymous_partner_can_have_a_list_too(make_hub: MakeHub) -> None:
     )
     assert hub.get("/taxii2/", None, environ_base={"REMOTE_ADDR": HERE}).status_code == 200
     assert hub.get("/taxii2/", None, environ_base={"REMOTE_ADDR": THERE}).status_code == 401
+
+
+def test_the_operator_looks_through_the_eyes_of_a_partner_from_anywhere(listed: World) -> None:
+    words = ["--config", str(listed.folder / "config/server.toml"), "--store", listed.settings.store]
+    done = CliRunner().invoke(main, [*words, "get", "/taxii2/rights/", "--as", "rw"])
+    assert done.exit_code == 0
+    assert '"name": "rw"' in done.stdout
 
 
 @pytest.mark.parametrize("path", [f"/api1/collections/{EMPTY}/objects/", f"/api1/collections/{EMPTY}/", "/taxii2/"])

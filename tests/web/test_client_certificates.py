@@ -87,6 +87,16 @@ def test_a_wrong_name_is_refused_with_its_place(
     assert expected in done.stderr
 
 
+def test_a_certificate_from_an_address_that_is_not_the_partners_is_refused(make_hub: MakeHub) -> None:
+    lines = f'{KIND}certificates = ["{FEED.fingerprint}"]\naddresses = ["192.0.2.0/24"]\n'
+    partners = audiences(dict.fromkeys(PARTNERS, "") | {"rw": lines})
+    hub = make_hub(partners=partners, settings='auth_certificate = "optional"')
+    for address, expected in (("192.0.2.1", 200), ("198.51.100.1", 401)):
+        environ = {PEER_CERTIFICATE: FEED.der, "REMOTE_ADDR": address}
+        answer = hub.client.get("/taxii2/", headers={"Accept": MT}, environ_overrides=environ)
+        assert answer.status_code == expected
+
+
 def test_the_command_line_needs_no_certificate(make_hub: MakeHub) -> None:
     hub = make_hub(partners=KNOWN, settings='auth_certificate = "required"')
     words = ["--config", str(hub.folder / "config/server.toml"), "--store", hub.settings.store]
