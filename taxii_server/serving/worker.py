@@ -58,6 +58,8 @@ _EXPENDABLE = (State.GREETING, State.HANDSHAKE, State.IDLE, State.HEAD, State.EN
 class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
     """A gthread worker whose threads never wait for a client, and whose own errors are TAXII error resources."""
 
+    alive: bool
+
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         settings: Settings = self.app.settings
@@ -92,7 +94,11 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
             self._turn(1.0)
             if len(self.connections) < self.worker_connections:
                 self.set_accept_enabled(True)
+        # Also when the parent is gone: whoever starts the server again wants the port, and clients shall go there.
+        self.alive = False
         self.set_accept_enabled(False)
+        for listener in self.sockets:
+            listener.close()
         until = time.monotonic() + self.cfg.graceful_timeout
         for conn in self.connections:
             if conn.state in (State.IDLE, State.GREETING):
@@ -105,8 +111,6 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
             self._close(conn)
         self.poller.close()
         self.method_queue.close()
-        for listener in self.sockets:
-            listener.close()
 
     def _turn(self, seconds: float) -> None:
         self.notify()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.server import Server, lane, lanes, running, wait_until
+from tests.e2e.server import Server, is_running, lane, lanes, running, wait_until
 from tests.world import MT, indicator
 
 THREADS = 3
@@ -99,6 +99,8 @@ def test_bodies_that_trickle_hold_nobody_up_and_are_stored_when_they_end(slow: S
         patient = strangers[0]
         patient.sendall(body[3:] + (b"\r\n0\r\n\r\n" if framing.startswith("T") else b""))
         assert patient.recv(100).startswith(b"HTTP/1.1 202")
+    # The others hang up all at once, each with half a body to be answered: more than may wait here.
+    wait_until(lambda: slow.get(f"{objects_path(SMALL)}{made['id']}/").status_code != 503)
     assert slow.get(f"{objects_path(SMALL)}{made['id']}/").status_code == 200
 
 
@@ -218,3 +220,20 @@ def test_more_connections_than_there_may_be_make_room_for_each_other(slow: Serve
             assert friend.recv(100).startswith(b"HTTP/1.1 200")
     finally:
         friend.close()
+
+
+def test_workers_without_their_parent_give_up_the_port_and_their_connections(tmp_path: Path) -> None:
+    """Else the server could not be started again while clients keep their connections busy."""
+    with running(tmp_path, workers=1, collections=lanes(1)) as server:
+        (worker,) = server.workers()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as busy:
+            busy.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert busy.recv(200).startswith(b"HTTP/1.1 200")
+            assert server.process is not None
+            server.process.kill()
+            server.process.wait(20)
+            wait_until(lambda: not is_running(worker), what="the end of the worker")
+        with socket.socket() as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            again.bind(("127.0.0.1", server.port))
+            again.listen()

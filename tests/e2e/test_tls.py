@@ -17,7 +17,7 @@ import requests
 from taxii2client import v21
 
 from tests.certificates import CLIENT, DAY, SERVER, Issued, authority, server_certificate, stranger_authority
-from tests.e2e.server import Server, lane, running, wait_until
+from tests.e2e.server import Server, lane, lanes, running, wait_until
 from tests.world import MT, PARTNERS, audiences, indicator
 
 SUBJECT = "CN=feed,O=Partner,C=FR"
@@ -79,7 +79,9 @@ def tls(files: Path, people: People, tmp_path_factory: pytest.TempPathFactory) -
     """A server with TLS that takes client certificates beside tokens."""
     settings = tls_settings(files, f'tls_client_ca = "{files}/ca.pem"', 'auth_certificate = "optional"')
     folder = tmp_path_factory.mktemp("tls")
-    with running(folder, settings=settings, partners=people.partners(), ca=files / "ca.pem") as made:
+    with running(
+        folder, settings=settings, partners=people.partners(), ca=files / "ca.pem", collections=lanes(4)
+    ) as made:
         yield made
 
 
@@ -283,7 +285,13 @@ def test_where_certificates_are_required_nobody_else_shakes_hands(files: Path, p
     settings = tls_settings(files, f'tls_client_ca = "{files}/ca.pem"', 'auth_certificate = "required"')
     cert = people.by_subject.write(tmp_path, "client")
     with running(
-        tmp_path / "hub", settings=settings, partners=people.partners(), ca=files / "ca.pem", cert=cert, workers=1
+        tmp_path / "hub",
+        settings=settings,
+        partners=people.partners(),
+        ca=files / "ca.pem",
+        cert=cert,
+        workers=1,
+        collections=lanes(1),
     ) as server:
         assert server.get("/taxii2/", partner=None).status_code == 200
         with pytest.raises(requests.exceptions.RequestException):
@@ -296,7 +304,9 @@ def test_where_certificates_are_required_nobody_else_shakes_hands(files: Path, p
 def test_a_new_certificate_is_used_after_sighup_and_a_broken_one_is_not(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text(authority().pem)
     server_certificate().write(tmp_path, "server")
-    with running(tmp_path / "hub", settings=tls_settings(tmp_path), ca=tmp_path / "ca.pem", workers=1) as server:
+    with running(
+        tmp_path / "hub", settings=tls_settings(tmp_path), ca=tmp_path / "ca.pem", workers=1, collections=lanes(1)
+    ) as server:
 
         def serial() -> int:
             with handshake(server, client_context(tmp_path)) as wire:
@@ -322,14 +332,14 @@ def test_a_new_certificate_is_used_after_sighup_and_a_broken_one_is_not(tmp_path
 def test_a_key_that_everybody_can_read_stops_the_start(tmp_path: Path) -> None:
     _, key = server_certificate().write(tmp_path, "server")
     Path(key).chmod(0o644)
-    server = Server(tmp_path, settings=tls_settings(tmp_path))
+    server = Server(tmp_path, settings=tls_settings(tmp_path), collections=lanes(1))
     said = server.cli("serve", status=2).stderr
     assert f"tls_key: everybody on this machine can read the private key {key} (mode 0644): chmod 640 it" in said
     assert "chmod 640" in server.cli("check", status=2).stderr
 
 
 def test_plain_http_for_other_machines_has_to_be_asked_for(tmp_path: Path) -> None:
-    server = Server(tmp_path)
+    server = Server(tmp_path, collections=lanes(1))
     said = server.cli("serve", "--host", "0.0.0.0", status=2).stderr
     assert "without TLS credentials travel in the clear" in said
     assert "trusted_proxies" in said
