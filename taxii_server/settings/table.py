@@ -338,7 +338,7 @@ class Settings:
     )
     lockout_longest_s: float = row(seconds(1), 900.0, "The longest that it becomes.", group="Limits")
     max_url_bytes: int = row(
-        whole(256, 8000), 8000, "The longest path with its query; a longer one is answered 414.", group="Limits"
+        whole(256, 8160), 8160, "The longest path with its query; a longer one is answered 414.", group="Limits"
     )
     max_headers: int = row(whole(8, 64), 64, "The most header fields; more are answered 431.", group="Limits")
     max_header_bytes: int = row(
