@@ -131,6 +131,20 @@ class Connection(TConn):  # type: ignore[misc]
 class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
     """A gthread worker that gives a thread to whole requests only, and whose own errors are TAXII error resources."""
 
+    def is_parent_alive(self) -> bool:
+        """Whether the parent is there. Without it, end as after SIGTERM and give up the port at once.
+
+        gunicorn alone would go on for all of graceful_timeout, as long as clients keep their connections busy, and
+        whoever starts the server again could not have the port.
+        """
+        if super().is_parent_alive():
+            return True
+        self.alive = False
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            listener.close()
+        return False
+
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection. It gets a thread when the head of a request is here."""
         try:

@@ -117,6 +117,6 @@ FAULTS = [
     Fault("kill -9 of the primary", (THREE,), kill_primary, _SHAPE),
     Fault("primary stopped past an election", (THREE,), pause_primary, _SHAPE),
     Fault("primary steps down", (THREE,), step_down, _SHAPE),
-    Fault("kill -9 of the only mongod", (SINGLE,), kill_single, _SHAPE),
-    Fault("only mongod stands still", (SINGLE,), pause_single, _SHAPE),
+    Fault("kill -9 of the only mongod", (SINGLE,), kill_single, _SHAPE, quick=()),
+    Fault("only mongod stands still", (SINGLE,), pause_single, _SHAPE, quick=()),
 ]

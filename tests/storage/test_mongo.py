@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_connection import Connection
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
-from tests.mongo import running_mongod
+from tests.mongo import Node, make_primary, running_mongod, with_database
 from tests.storage.contract import StoreContract, StoreFactory
 from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
@@ -456,6 +457,44 @@ def test_a_server_that_goes_away_is_our_error_within_the_time_limit() -> None:
         with pytest.raises(StorageUnavailable):
             call()
     store.close()
+
+
+def test_a_look_of_the_driver_takes_less_than_a_read_may_unless_the_url_says_otherwise() -> None:
+    """Or a server that stood still is refused work long after it goes on: the driver adds the time of its looks."""
+    found = []
+    for options in ("", "?connectTimeoutMS=9000&heartbeatFrequencyMS=7000&serverSelectionTimeoutMS=5000"):
+        connection = Connection(f"mongodb://127.0.0.1:1/{options}", timeout_s=1, write_timeout_s=1, event_listeners=())
+        told = connection.database().client.options
+        found.append((told.pool_options.connect_timeout, told.heartbeat_frequency, told.server_selection_timeout))
+        connection.close()
+    assert found == [(3.0, 5.0, 3.0), (9.0, 7.0, 5.0)]
+    assert found[0][0] < inspect.signature(MongoStore).parameters["timeout_s"].default
+
+
+def test_a_write_to_a_server_that_stands_still_ends_when_the_driver_notices(tmp_path: Path) -> None:
+    """Not only when its time is over; and the next ones are done as soon as the server goes on."""
+    node = Node(tmp_path)
+    try:
+        make_primary(node.address, node.replica_set)
+        store = MongoStore(f"{with_database(node.uri, 'hub')}&heartbeatFrequencyMS=500&connectTimeoutMS=500")
+        store.prepare()
+        (label,) = new_labels(store)
+        insert(store, label, draft())
+        node.pause()
+        stuck = Background(lambda: insert(store, label, draft()))
+        assert stuck.ends_within(20)
+        with pytest.raises(StorageUnavailable):
+            stuck.result()
+        node.resume()
+        for last in (False, False, True):
+            try:
+                given = insert(store, label, draft())
+            except StorageUnavailable:
+                assert not last
+        assert read(store, query(label))[-1:] == given
+        store.close()
+    finally:
+        node.kill()
 
 
 # ---- several processes
