@@ -63,6 +63,13 @@ ABANDONED_S = 5.0
 
 _DURABLE = WriteConcern("majority", j=True)
 _SNAPSHOT_GONE = frozenset({239, 246})  # SnapshotTooOld; SnapshotUnavailable, for a moment after an index is made
+#: What a server says that stops, steps down, has just started, or could not do it in time: the driver marks only
+#: those of commands that it would have repeated itself.
+_PASSING = frozenset(
+    {6, 7, 24, 43, 50, 64, 89, 91, 112, 134, 175, 189, 237, 251, 262, 9001, 10058, 10107, 11600, 11601, 11602}
+    | {13435, 13436, 14031}  # ... and not enough room on the disk
+    | _SNAPSHOT_GONE
+)
 _WAIT_S = 0.02
 _ABORT_S = 1.0
 _PATIENCE_S = 60.0
@@ -284,9 +291,16 @@ def _is_passing(error: Exception) -> bool:
         return True
     if not isinstance(error, PyMongoError):
         return False
-    if isinstance(error, OperationFailure) and error.code in _SNAPSHOT_GONE:
+    if isinstance(error, OperationFailure) and not _PASSING.isdisjoint(_codes(error)):
         return True
     return error.timeout or any(error.has_error_label(label) for label in _PASSING_LABELS)
+
+
+def _codes(error: OperationFailure) -> set[int | None]:
+    """The codes of an error, those of the parts of a bulk write as well."""
+    details = error.details or {}
+    parts = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+    return {error.code, *(part.get("code") for part in parts)}
 
 
 def _short(error: Exception) -> str:

@@ -68,8 +68,6 @@ def main() -> int:
                     else:
                         shared = shared or stack.enter_context(open_site(kind, folder / "site", long=not asked.short))
                         outcome = run(fault, shared, seed)
-                    if not outcome.clean and shared is not None:
-                        print(shared.server.stderr()[-3000:], file=sys.stderr)
                     total = outcome if total is None else total + outcome
                 assert total is not None
                 print(line(cells(fault, kind, total)), flush=True)

@@ -101,8 +101,13 @@ def run(fault: Fault, site: Site, seed: int) -> Outcome:
         outcome = _judge(scene, errors)
     outcome.notes += scene.notes
     if not outcome.clean:
-        outcome.notes.append(f"seed {seed}, log {server.log}")
+        outcome.notes.append(f"seed {seed}; the end of the log without what is usual:\n{_unusual(server.stderr())}")
     return outcome
+
+
+def _unusual(log: str) -> str:
+    lines = [line for line in log.splitlines() if " INFO taxii_server." not in line]
+    return "\n".join(line[:300] for line in lines[-80:])
 
 
 def _judge(scene: Scene, errors: list[str]) -> Outcome:

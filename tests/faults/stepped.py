@@ -6,6 +6,8 @@ leaves the monotonic clock alone, as a real step does.
 
 from __future__ import annotations
 
+import faulthandler
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,6 +30,8 @@ def step(file: Path) -> None:
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder: its modules are no business of the server
     step(Path(sys.argv[1]))
+    # kill -RTMIN+5 PID: what every thread is doing, in the log.
+    faulthandler.register(signal.SIGRTMIN + 5, all_threads=True)
     from taxii_server.cli import main
 
     sys.exit(main(sys.argv[2:], prog_name="taxii-server"))

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pymongo import MongoClient
@@ -20,10 +20,11 @@ from pymongo.errors import OperationFailure
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from taxii_server.errors import ConfigError, SchemaTooNew, StorageError, StorageUnavailable
-from taxii_server.model import PageQuery, Record
+from taxii_server.model import PageQuery, Record, StoredStatus
 from taxii_server.stix.validate import OBJECT_MAX_BYTES
 from taxii_server.storage import mongo_connection, mongo_schema
 from taxii_server.storage.base import Plan, Store
+from taxii_server.storage.ledger import Entry
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_connection import Connection
 from taxii_server.storage.quarantine import EntryQuery
@@ -426,6 +427,24 @@ def test_a_writer_that_gets_no_turn_ends_in_our_error(store: Store, label: int, 
         other.close()
 
 
+@pytest.mark.parametrize("code", [11602, 91, 64])
+def test_a_primary_that_steps_down_before_the_majority_has_it_is_unavailable_not_broken(
+    store: Store, failing: Failing, code: int
+) -> None:
+    """A deletion of several documents is not repeated by the driver, and a bulk write hides the code in its details."""
+    status = StoredStatus(str(uuid4()), "api", "rw", b"{}", now_position() + 10**9)
+    entries = [Entry("s", 1, 1, "opened", "", "", 0, 0, "{}", b"", b"", b"")]
+    said = {"code": code, "errmsg": "operation was interrupted"}
+    for command, call in (
+        ("delete", lambda: store.save_status(status)),
+        ("insert", lambda: store.ledger.append(entries)),
+    ):
+        with failing(10, command, writeConcernError=said), pytest.raises(StorageUnavailable):
+            call()
+    store.save_status(status)
+    assert store.status(status.id, 0) == status
+
+
 def test_a_document_that_is_too_large_is_our_error(store: Store, label: int) -> None:
     with pytest.raises(StorageError):
         insert(store, label, draft(content=b"x" * (17 * 1024 * 1024)))
@@ -520,6 +539,7 @@ def test_two_processes_write_and_a_follower_misses_nothing(store: Store, mongo_d
 
 KILLED = """
 import sys, time
+from taxii_server.storage.ledger import Entry
 from taxii_server.storage.mongo import MongoStore
 from tests.storage.samples import draft, insert
 store = MongoStore(sys.argv[1])
@@ -558,6 +578,7 @@ def test_a_writer_whose_transaction_was_ended_by_another_starts_again(
 
 FORK = """
 import os, sys
+from taxii_server.storage.ledger import Entry
 from taxii_server.storage.mongo import MongoStore
 from tests.storage.samples import draft, insert, new_labels, query, read
 store = MongoStore(sys.argv[1])
