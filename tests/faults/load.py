@@ -185,7 +185,7 @@ class Load:
     # ---- the clients
 
     def _post(self, number: int) -> None:
-        random_ = random.Random(f"{self._seed}-post-{number}")
+        random_ = random.Random(f"{self._seed}-post-{number}-{self._path}")
         client = self.client("rw")
         sent = 0
         again: bytes | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.e2e.server import wait_until
 from tests.faults.client import Address
 from tests.faults.fault import Fault, Scene
 from tests.faults.proxy import proxy_to
@@ -24,9 +24,8 @@ def broken_lines(site: Site) -> Iterator[Callable[[], Address]]:
 
 def stay(scene: Scene) -> None:
     """It breaks all the time."""
-    time.sleep(scene.either(2, 15))
-    if scene.load.tally.cut < 20:
-        raise RuntimeError(f"only {scene.load.tally.cut} connections broke")
+    wanted = scene.either(30, 400)
+    wait_until(lambda: scene.load.tally.cut >= wanted, 120, "connections break")
     scene.notes.append(f"{scene.load.tally.cut} connections broke")
 
 
@@ -51,14 +50,12 @@ def break_database_lines(scene: Scene) -> None:
     proxy = scene.site.proxy
     assert proxy is not None
     for _ in range(scene.either(1, 4)):
-        proxy.mean_bytes = 60_000
-        time.sleep(scene.either(2, 8))
-        proxy.mean_bytes = 2_000
-        time.sleep(scene.either(1, 3))
+        for mean_bytes, breaks in ((60_000, scene.either(10, 40)), (2_000, scene.either(10, 40))):
+            proxy.mean_bytes = mean_bytes
+            wanted = proxy.broken + breaks
+            wait_until(lambda w=wanted: proxy.broken >= w, 60, "connections break")
         proxy.mean_bytes = 0
         scene.load.wait_for(50)
-    if proxy.broken < 20:
-        raise RuntimeError(f"only {proxy.broken} connections broke")
     scene.notes.append(f"{proxy.broken} connections broke")
 
 

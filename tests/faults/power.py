@@ -27,8 +27,9 @@ from tests.faults.fault import Fault, Scene
 from tests.faults.servers import SQLITE, SteppedServer
 
 _WAL_HEADER, _FRAME_HEADER = 32, 24
-#: Where the -shm file counts the frames that are in the database file already (nBackfill of WalCkptInfo).
-_BACKFILL_AT = 96
+#: Where the -shm file counts the frames that a checkpoint has put into the database file, and those that it was about
+#: to (nBackfill and nBackfillAttempted of WalCkptInfo): before it began, it wrote the log through to the disk so far.
+_BACKFILL_AT = (96, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Copy:
     #: names the run of the log, and where the last commit in it ends
     salt: bytes
     end: int
-    #: up to here the log is in the database file
+    #: up to here the log may be in the database file
     backfilled: int
 
 
@@ -78,7 +79,8 @@ def take(scene: Scene, folder: Path) -> Copy:
         shutil.copy(path, folder / "hub.db")
         wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
         shutil.copy(wal, folder / "hub.db-wal")
-        (backfilled,) = struct.unpack_from("=I", shm.read_bytes(), _BACKFILL_AT)
+        counts = shm.read_bytes()
+        backfilled = max(struct.unpack_from("=I", counts, at)[0] for at in _BACKFILL_AT)
     salt, page_size, end = last_commit((folder / "hub.db-wal").read_bytes())
     return Copy(folder, acknowledged, salt, end, _WAL_HEADER + backfilled * (page_size + _FRAME_HEADER))
 

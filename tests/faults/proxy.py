@@ -66,8 +66,8 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: list[float]) -> None:
         with suppress(OSError):
             while data := await reader.read(16384):
-                if self.mean_bytes:
-                    left[0] = min(left[0], self._random.expovariate(1.0 / self.mean_bytes) * 20)
+                if self.mean_bytes:  # also for connections that were made before it was set
+                    left[0] = min(left[0], self._random.expovariate(1.0 / self.mean_bytes) * 10)
                 writer.write(data[: max(0, int(left[0]))] if left[0] < len(data) else data)
                 left[0] -= len(data)
                 await writer.drain()
