@@ -69,9 +69,11 @@ def _full(scene: Scene) -> Iterator[None]:
         finally:
             filler.unlink(missing_ok=True)
         return
-    # No right to mount: nobody may write beyond what the database has now.
-    limit = max(each.stat().st_size for each in data.rglob("*") if each.is_file()) + 65536
+    # No right to mount: nobody may write beyond what the database has now. A mongod has made its journal larger than
+    # it needs: for that, hardly anything is allowed.
     node, server = scene.site.single, scene.site.server
+    size = max(each.stat().st_size for each in data.rglob("*") if each.is_file()) if node is None else 0
+    limit = size + 65536
     assert server.process is not None
     pids = [server.process.pid, *server.workers()] if node is None else [node.process.pid]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
