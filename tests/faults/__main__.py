@@ -40,7 +40,7 @@ def line(row: Sequence[str]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Faults, and what they cost: nothing.")
     parser.add_argument("--short", action="store_true", help="the short form, as in `make test`")
-    parser.add_argument("--runs", type=int, default=1, help="runs of each fault (default 1; the long form strikes many times in a run)")
+    parser.add_argument("--runs", type=int, default=1, help="runs of each fault; the long form strikes often in each")
     parser.add_argument("--only", default="", help="only faults with these words in their name")
     parser.add_argument("--kind", choices=(SQLITE, SINGLE, THREE), help="only this kind of store")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="where randomness comes from")
