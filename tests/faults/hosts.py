@@ -117,5 +117,5 @@ _CROWD = Shape(posters=20, by_next=16, by_date=16, look_ups=12, limit=100, rest_
 FAULTS = [
     Fault("disk full", (SQLITE, SINGLE), fill_disk, site=small_disk),
     Fault("clock steps", (SQLITE, SINGLE, THREE), step_clock, quick=(SQLITE, THREE)),
-    Fault(f"{_CROWD.clients} clients", (SQLITE, SINGLE, THREE), stand, _CROWD, quick=(SQLITE, THREE)),
+    Fault(f"{_CROWD.clients} clients", (SQLITE, SINGLE, THREE), stand, _CROWD, quick=(SQLITE,)),
 ]
