@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed-demo
 INSTALLED_TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-mongodb test check lint clean
+.PHONY: help demo demo-mongodb test torture check lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ demo-mongodb: $(INSTALLED_TEST) ## The same on a MongoDB replica set that is sta
 
 test: $(INSTALLED_TEST) ## Set up and run every test, MongoDB included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+torture: $(INSTALLED_TEST) ## Strike real servers and databases, print what was lost (ONLY=words of a fault, KIND=sqlite, RUNS=3)
+	@$(BIN)/python -m tests.faults $(if $(ONLY),--only '$(ONLY)') $(if $(KIND),--kind '$(KIND)') $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
 lint: $(INSTALLED_TEST) ## Linters and types
 	$(BIN)/ruff check .

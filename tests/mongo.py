@@ -5,17 +5,21 @@ There is no way to skip: without a mongod binary the tests that need one fail.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pymongo import MongoClient
@@ -26,6 +30,8 @@ REPLICA_SET = "tests"
 START_S = 60.0
 STOP_S = 30.0
 _RUN_BITS = 0o111
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mongod_binary() -> Path:
@@ -53,7 +59,7 @@ def running_mongod(*, replica_set: str | None = REPLICA_SET, initiate: bool = Tr
         process, address = _start(Path(folder), replica_set)
         try:
             if replica_set and initiate:
-                _make_primary(address, replica_set)
+                make_primary(address, replica_set)
             yield address
         finally:
             process.terminate()
@@ -84,24 +90,118 @@ def with_database(uri: str, name: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, f"/{name}", urlencode(options), ""))
 
 
-def _start(folder: Path, replica_set: str | None) -> tuple[subprocess.Popen[bytes], str]:
-    """A mongod that accepts connections, and its address."""
+class Node:
+    """One mongod of our own, on a fixed port: started, killed, stopped for a while, started again on what it has.
+
+    The kernel ends it when the thread that started it ends: start it from the main one.
+    """
+
+    def __init__(self, folder: Path, replica_set: str = REPLICA_SET) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.replica_set = folder, replica_set
+        self.process, self.address = _start(folder, replica_set)
+        self.paused = False
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://{self.address}/?replicaSet={self.replica_set}"
+
+    def start(self) -> None:
+        """Start it again. Raises RuntimeError when it does not come up."""
+        self.process, _ = _start(self.folder, self.replica_set, self.address)
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """kill -9, also while it is paused."""
+        self.process.kill()
+        self.process.wait(STOP_S)
+        self.paused = False
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        self.paused = False
+
+    def is_primary(self) -> bool:
+        """Whether it says that it is the primary; False when it says nothing within two seconds."""
+        if self.paused or not self.is_running():
+            return False
+        options: dict[str, Any] = {"directConnection": True, "serverSelectionTimeoutMS": 2000, "socketTimeoutMS": 2000}
+        with MongoClient[dict[str, object]](self.address, **options) as client:
+            return _is_primary(client)
+
+
+class ReplicaSet:
+    """Several nodes that elect one of them. Ended by `close`, whatever they do then."""
+
+    def __init__(self, folder: Path, count: int = 3, *, election_timeout_s: float = 10.0) -> None:
+        self.nodes: list[Node] = []
+        try:
+            self.nodes += (Node(folder / f"node{number}") for number in range(count))
+            members = [{"_id": number, "host": node.address} for number, node in enumerate(self.nodes)]
+            timing = {
+                "electionTimeoutMillis": round(election_timeout_s * 1000),
+                "heartbeatIntervalMillis": round(min(2.0, election_timeout_s / 4) * 1000),
+            }
+            with MongoClient[dict[str, object]](self.nodes[0].address, directConnection=True) as client:
+                _initiate(client, {"_id": REPLICA_SET, "members": members, "settings": timing})
+            self.primary()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://{','.join(node.address for node in self.nodes)}/?replicaSet={REPLICA_SET}"
+
+    def primary(self, timeout_s: float = START_S) -> Node:
+        """The node that is the primary now. Raises RuntimeError when there is none in time."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for node in self.nodes:
+                if node.is_primary():
+                    return node
+            time.sleep(0.05)
+        raise RuntimeError(f"no primary in {timeout_s:g} s")
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+
+def _start(folder: Path, replica_set: str | None, address: str | None = None) -> tuple[subprocess.Popen[bytes], str]:
+    """A mongod that accepts connections, and its address; at the given one if there is one."""
     log = folder / "mongod.log"
+    fixed = address
     for _ in range(5):  # the port may be taken between our look and its start
-        address = f"127.0.0.1:{_free_port()}"
+        address = fixed or f"127.0.0.1:{_free_port()}"
         command = [str(mongod_binary()), "--dbpath", str(folder), "--logpath", str(log)]
         command += ["--bind_ip", "127.0.0.1", "--port", address.partition(":")[2], "--nounixsocket"]
         command += ["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "128"]
         command += ["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
         if replica_set:
             command += ["--replSet", replica_set]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=partial(_end_with, os.getpid())
+        )
         if _answers(process, address):
             return process, address
         process.kill()
         process.wait(STOP_S)
     tail = log.read_text(errors="replace")[-2000:] if log.exists() else "(it wrote no log)"
     raise RuntimeError(f"mongod does not start; the end of its log:\n{tail}")
+
+
+def _end_with(parent: int) -> None:
+    """In the child: SIGKILL when the tests die, however they die. One that is paused would not hear anything else."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _free_port() -> int:
@@ -122,15 +222,18 @@ def _answers(process: subprocess.Popen[bytes], address: str) -> bool:
     return False
 
 
-def _make_primary(address: str, replica_set: str) -> None:
-    members = [{"_id": 0, "host": address}]
+def make_primary(address: str, replica_set: str) -> None:
     with MongoClient[dict[str, object]](address, directConnection=True) as client:
-        client.admin.command("replSetInitiate", {"_id": replica_set, "members": members})
+        _initiate(client, {"_id": replica_set, "members": [{"_id": 0, "host": address}]})
         deadline = time.monotonic() + START_S
         while not _is_primary(client):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the replica set at {address} has no primary after {START_S:g} s")
             time.sleep(0.05)
+
+
+def _initiate(client: MongoClient[dict[str, object]], config: Mapping[str, object]) -> None:
+    client.admin.command("replSetInitiate", config)
 
 
 def _is_primary(client: MongoClient[dict[str, object]]) -> bool:

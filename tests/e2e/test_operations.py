@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.e2e.server import KNOWN_S, Server, is_running, lane, running, wait_until
 from tests.world import MT, OPEN_POLICY, RW, indicator
@@ -393,3 +394,33 @@ def test_nothing_outlives_tests_that_are_killed(tmp_path: Path) -> None:
         assert len(pids) == 3
         run.kill()
     wait_until(lambda: not any(map(is_running, pids)), 15, "no process is left")
+
+
+@pytest.mark.parametrize("own_store_url", ["sqlite"], indirect=True)
+def test_workers_whose_parent_was_killed_end_although_a_client_keeps_them_busy(own_server: Server) -> None:
+    """And the server can be started again on its port meanwhile."""
+    own_server.start()
+    workers = own_server.workers()
+    stop = threading.Event()
+
+    def poll() -> None:
+        headers = {"Accept": MT, "Authorization": f"Bearer {own_server.token('rw')}"}
+        with requests.Session() as session:
+            while not stop.is_set():
+                with suppress(requests.RequestException):
+                    session.get(own_server.url + URL, headers=headers, timeout=10)
+
+    polling = threading.Thread(target=poll)
+    polling.start()
+    try:
+        assert own_server.process is not None
+        own_server.process.kill()
+        own_server.process.wait()
+        wait_until(lambda: not any(map(is_running, workers)), 15, "the end of the workers")
+        own_server.start()
+        assert own_server.get(URL).status_code == 200
+    finally:
+        stop.set()
+        polling.join()
+        for pid in filter(is_running, workers):
+            os.kill(pid, signal.SIGKILL)

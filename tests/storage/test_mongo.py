@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pymongo import MongoClient
@@ -19,15 +20,16 @@ from pymongo.errors import OperationFailure
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from taxii_server.errors import ConfigError, SchemaTooNew, StorageError, StorageUnavailable
-from taxii_server.model import PageQuery, Record
+from taxii_server.model import PageQuery, Record, StoredStatus
 from taxii_server.stix.validate import OBJECT_MAX_BYTES
 from taxii_server.storage import mongo_connection, mongo_schema
 from taxii_server.storage.base import Plan, Store
+from taxii_server.storage.ledger import Entry
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_connection import Connection
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
-from tests.mongo import running_mongod
+from tests.mongo import Node, make_primary, running_mongod, with_database
 from tests.storage.contract import StoreContract, StoreFactory
 from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
@@ -425,6 +427,24 @@ def test_a_writer_that_gets_no_turn_ends_in_our_error(store: Store, label: int, 
         other.close()
 
 
+@pytest.mark.parametrize("code", [11602, 91, 64])
+def test_a_primary_that_steps_down_before_the_majority_has_it_is_unavailable_not_broken(
+    store: Store, failing: Failing, code: int
+) -> None:
+    """A deletion of several documents is not repeated by the driver, and a bulk write hides the code in its details."""
+    status = StoredStatus(str(uuid4()), "api", "rw", b"{}", now_position() + 10**9)
+    entries = [Entry("s", 1, 1, "opened", "", "", 0, 0, "{}", b"", b"", b"")]
+    said = {"code": code, "errmsg": "operation was interrupted"}
+    for command, call in (
+        ("delete", lambda: store.save_status(status)),
+        ("insert", lambda: store.ledger.append(entries)),
+    ):
+        with failing(10, command, writeConcernError=said), pytest.raises(StorageUnavailable):
+            call()
+    store.save_status(status)
+    assert store.status(status.id, 0) == status
+
+
 def test_a_document_that_is_too_large_is_our_error(store: Store, label: int) -> None:
     with pytest.raises(StorageError):
         insert(store, label, draft(content=b"x" * (17 * 1024 * 1024)))
@@ -458,6 +478,44 @@ def test_a_server_that_goes_away_is_our_error_within_the_time_limit() -> None:
     store.close()
 
 
+def test_a_look_of_the_driver_takes_less_than_a_read_may_unless_the_url_says_otherwise() -> None:
+    """Or a server that stood still is refused work long after it goes on: the driver adds the time of its looks."""
+    found = []
+    for options in ("", "?connectTimeoutMS=9000&heartbeatFrequencyMS=7000&serverSelectionTimeoutMS=5000"):
+        connection = Connection(f"mongodb://127.0.0.1:1/{options}", timeout_s=1, write_timeout_s=1, event_listeners=())
+        told = connection.database().client.options
+        found.append((told.pool_options.connect_timeout, told.heartbeat_frequency, told.server_selection_timeout))
+        connection.close()
+    assert found == [(3.0, 5.0, 3.0), (9.0, 7.0, 5.0)]
+    assert found[0][0] < inspect.signature(MongoStore).parameters["timeout_s"].default
+
+
+def test_a_write_to_a_server_that_stands_still_ends_when_the_driver_notices(tmp_path: Path) -> None:
+    """Not only when its time is over; and the next ones are done as soon as the server goes on."""
+    node = Node(tmp_path)
+    try:
+        make_primary(node.address, node.replica_set)
+        store = MongoStore(f"{with_database(node.uri, 'hub')}&heartbeatFrequencyMS=500&connectTimeoutMS=500")
+        store.prepare()
+        (label,) = new_labels(store)
+        insert(store, label, draft())
+        node.pause()
+        stuck = Background(lambda: insert(store, label, draft()))
+        assert stuck.ends_within(20)
+        with pytest.raises(StorageUnavailable):
+            stuck.result()
+        node.resume()
+        for last in (False, False, True):
+            try:
+                given = insert(store, label, draft())
+            except StorageUnavailable:
+                assert not last
+        assert read(store, query(label))[-1:] == given
+        store.close()
+    finally:
+        node.kill()
+
+
 # ---- several processes
 
 
@@ -481,6 +539,7 @@ def test_two_processes_write_and_a_follower_misses_nothing(store: Store, mongo_d
 
 KILLED = """
 import sys, time
+from taxii_server.storage.ledger import Entry
 from taxii_server.storage.mongo import MongoStore
 from tests.storage.samples import draft, insert
 store = MongoStore(sys.argv[1])
@@ -519,6 +578,7 @@ def test_a_writer_whose_transaction_was_ended_by_another_starts_again(
 
 FORK = """
 import os, sys
+from taxii_server.storage.ledger import Entry
 from taxii_server.storage.mongo import MongoStore
 from tests.storage.samples import draft, insert, new_labels, query, read
 store = MongoStore(sys.argv[1])
