@@ -16,7 +16,7 @@ from taxii_server.service.refresh import Refresher
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
-from taxii_server.web import collection, discovery, objects, ops, quarantine, releases, rights
+from taxii_server.web import collection, discovery, objects, openapi, ops, quarantine, releases, rights
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
 from taxii_server.web.response import compress
@@ -44,7 +44,7 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
     app.extensions["taxii_server.refresher"] = refresher
     register_errors(app)
     register_context(app, make_authenticator(settings, directory), refresher.require_fresh)
-    for module in (discovery, rights, collection, objects, quarantine, releases, ops):
+    for module in (discovery, rights, openapi, collection, objects, quarantine, releases, ops):
         app.register_blueprint(module.blueprint)
 
     @app.after_request
