@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from flask import Flask, Response, request
 
 from taxii_server.auth.base import Authenticator, Scheme
 from taxii_server.auth.basic import BasicScheme
+from taxii_server.auth.certificate import CertificateScheme, read_authorities
 from taxii_server.auth.directory import Directory
+from taxii_server.auth.lockout import Lockout
+from taxii_server.auth.provider import make_oidc_scheme
+from taxii_server.auth.rates import RateLimits
 from taxii_server.auth.secrets import PasswordChecker
+from taxii_server.auth.shared import Table
 from taxii_server.auth.token import BearerScheme
+from taxii_server.policy import Audience
 from taxii_server.service.hub import Hub
 from taxii_server.service.refresh import Refresher
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
 from taxii_server.web import collection, discovery, objects, openapi, ops, quarantine, releases, rights
+from taxii_server.web.bodies import Bodies
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
+from taxii_server.web.forwarded import Forwarded
 from taxii_server.web.response import compress
 
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, store: Store | None = None, *, background: bool = True) -> Flask:
+def create_app(
+    settings: Settings, store: Store | None = None, *, background: bool = True, table: Table | None = None
+) -> Flask:
     """The WSGI application of one worker process.
+
+    `table` is what its workers have in common to count requests and wrong secrets; None: one of its own.
 
     The catalog comes from the store, where `serve` or `reload` put it after checking it: a worker never
     starts with a configuration that does not hold. Without `background` there is no thread that follows the
@@ -42,8 +55,16 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
     app.extensions["taxii_server"] = hub
     app.extensions["taxii_server.directory"] = directory
     app.extensions["taxii_server.refresher"] = refresher
+    app.extensions["taxii_server.bodies"] = Bodies(settings.max_bodies_bytes)
     register_errors(app)
-    register_context(app, make_authenticator(settings, directory), refresher.require_fresh)
+    table = table or Table()
+    authenticator = make_authenticator(settings, directory, hub, table)
+    limits = RateLimits(
+        table,
+        address_per_minute=settings.address_requests_per_minute,
+        partner_per_minute=settings.partner_requests_per_minute,
+    )
+    register_context(app, authenticator, refresher.require_fresh, limits)
     for module in (discovery, rights, openapi, collection, objects, quarantine, releases, ops):
         app.register_blueprint(module.blueprint)
 
@@ -52,19 +73,40 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
         response.headers["Vary"] = "Accept, Accept-Encoding, Authorization"
         response.headers["Cache-Control"] = "private, no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
+        if settings.tls_certificate:
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         return compress(request, response)
 
+    app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
     refresher.start()
     return app
 
 
-def make_authenticator(settings: Settings, directory: Directory) -> Authenticator:
+def make_authenticator(settings: Settings, directory: Directory, hub: Hub, table: Table) -> Authenticator:
     """The authenticator with the schemes that are switched on."""
+
+    def partners() -> Mapping[str, Audience]:
+        return hub.snapshot.catalog.policy.audiences
+
     # A header is Latin-1 at most: a title in Greek would break every 401.
     realm = "".join(char for char in settings.title if char.isascii() and char.isprintable() and char not in '"\\')
     schemes: list[Scheme] = []
     if settings.auth_basic:
-        schemes.append(BasicScheme(directory, PasswordChecker(settings.password_cache_s), realm))
+        # Some threads of a worker stay free for who needs no password checked.
+        passwords = PasswordChecker(settings.password_cache_s, at_most=max(2, settings.threads - 2))
+        schemes.append(BasicScheme(directory, passwords, realm))
     if settings.auth_bearer:
         schemes.append(BearerScheme(directory, realm))
-    return Authenticator(schemes, settings.anonymous_partner)
+    if settings.auth_oidc:
+        schemes.append(make_oidc_scheme(settings, partners, realm))
+    certificates = None
+    if settings.auth_certificate != "off":
+        certificates = CertificateScheme(
+            lambda: hub.snapshot.catalog.certificates,
+            read_authorities(settings.tls_client_ca),
+            is_required=settings.auth_certificate == "required",
+        )
+    lockout = Lockout(
+        table, after=settings.lockout_after, first_s=settings.lockout_s, longest_s=settings.lockout_longest_s
+    )
+    return Authenticator(schemes, settings.anonymous_partner, certificates, partners, lockout)

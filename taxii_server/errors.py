@@ -6,6 +6,7 @@ and carries the facts as attributes so that callers never parse a message.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,6 +65,18 @@ class ContentTooLarge(TaxiiServerError):
     def __init__(self, limit_bytes: int, limit: str = "max_content_length of this API root") -> None:
         self.limit_bytes = limit_bytes
         super().__init__(f"the body is larger than {limit_bytes} bytes ({limit})")
+
+
+class TooManyRequests(TaxiiServerError):
+    """Asked too much; nothing was done. The same may be asked again after `retry_after_s` whole seconds."""
+
+    def __init__(self, wait_s: float, message: str) -> None:
+        self.retry_after_s = max(1, math.ceil(wait_s))
+        super().__init__(message)
+
+
+class LockedOut(TooManyRequests):
+    """Too many wrong credentials; this one was not looked at."""
 
 
 class InvalidObject(TaxiiServerError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: The largest value a position can have (int64).
 POSITION_MAX = 2**63 - 1
@@ -191,7 +191,7 @@ class Credential:
     id: str
     partner: str
     kind: str
-    secret_hash: str
+    secret_hash: str = field(repr=False)
     created: str
     comment: str = ""
     revoked: bool = False

@@ -7,47 +7,81 @@ SQLite and argon2 are C code that would stop every greenlet of a worker; docs/se
 
 from __future__ import annotations
 
+import logging
 import math
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from taxii_server.app import create_app
+from taxii_server.auth.shared import Table
+from taxii_server.errors import ConfigError
+from taxii_server.serving.connection import MAX_LINE_BYTES
+from taxii_server.serving.tls import make_context
+from taxii_server.serving.worker import KEPT_S, TaxiiWorker
 from taxii_server.settings import Settings
-from taxii_server.worker import MAX_LINE_BYTES, GuardedBody, TaxiiWorker
+
+_log = logging.getLogger(__name__)
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn, set up from our settings. `on_reload` runs in the parent on SIGHUP, before new workers start."""
+    """gunicorn, set up from our settings. `on_reload` runs in the parent on SIGHUP, before new workers start.
+
+    Raises ConfigError when the files of TLS do not hold.
+    """
 
     def __init__(self, settings: Settings, on_reload: Callable[[], None]) -> None:
-        self._settings = settings
+        self.settings = settings
+        #: what workers speak TLS with; they take it over when they are forked
+        self.context: ssl.SSLContext | None = make_context(settings)
         self._on_reload = on_reload
+        # Before the fork: what every worker of this server counts in.
+        self._table = Table()
         super().__init__()
 
     def load_config(self) -> None:
         """Our settings in gunicorn's words."""
-        settings = self._settings
+        settings = self.settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         options: dict[str, Any] = {
-            "bind": f"{settings.host}:{settings.port}",
+            "bind": f"{host}:{settings.port}",
             "workers": settings.workers,
             "threads": settings.threads,
             "worker_class": TaxiiWorker,
             "proc_name": "taxii-server",
             "timeout": 120,
             "graceful_timeout": math.ceil(settings.shutdown_grace_s),
-            "keepalive": 15,
+            "keepalive": int(KEPT_S),
+            "worker_connections": settings.max_connections,
+            # Whom to believe is decided in web/forwarded.py. gunicorn would trust every process on this machine.
+            "forwarded_allow_ips": "",
+            "secure_scheme_headers": {},
+            "forwarder_headers": "",
+            # TLS itself is done by our worker; this makes gunicorn's log say https.
+            "certfile": settings.tls_certificate or None,
             "limit_request_line": MAX_LINE_BYTES,
             "limit_request_fields": 64,
             "limit_request_field_size": 16384,
             "control_socket_disable": True,
             "loglevel": settings.log_level,
-            "on_reload": lambda server: self._on_reload(),
+            "on_reload": lambda server: self._reload(),
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
         """The application, made in each worker after the fork: threads and connections do not survive one."""
-        return GuardedBody(create_app(self._settings))
+        return create_app(self.settings, table=self._table)
+
+    def _reload(self) -> None:
+        """New certificates for new workers; what does not hold leaves the old ones in force."""
+        try:
+            self.context = make_context(self.settings)
+        except ConfigError as error:
+            _log.error("the old certificate stays in use; the new one does not hold:\n%s", error)
+        else:
+            if self.context is not None:
+                _log.info("the certificate of %s is in use", self.settings.tls_certificate)
+        self._on_reload()

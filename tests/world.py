@@ -57,6 +57,16 @@ max_content_length = {max_content_length}
 title = "Second root"
 """
 
+#: What tests of other things must not run into: they ask often, and are wrong on purpose.
+UNLIMITED = {"address_requests_per_minute": 0, "partner_requests_per_minute": 0, "lockout_after": 0}
+
+
+def with_limits(settings: str) -> str:
+    """These lines of a server.toml, and no limit of requests or of wrong credentials that they do not name."""
+    more = [f"{name} = {value}" for name, value in UNLIMITED.items() if name not in settings]
+    return "\n".join([settings, *more])
+
+
 #: Everybody reads everything: what the policy hides has tests of its own.
 OPEN_POLICY = """
 schema = 1
@@ -119,7 +129,7 @@ class World:
             policy,
             partners or audiences({name: _AUDIENCE + "admin = true\n" if name == "admin" else "" for name in PARTNERS}),
             COLLECTIONS if collections is None else collections,
-            SERVER.format(settings=settings, max_content_length=max_content_length),
+            SERVER.format(settings=with_limits(settings), max_content_length=max_content_length),
             store,
         )
         self.store: Store = open_store(self.settings.store)

@@ -14,14 +14,18 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from taxii_server.errors import TooManyRequests
 from taxii_server.model import Credential
 
 TOKEN = "token"  # noqa: S105 - the name of a kind
 PASSWORD = "password"  # noqa: S105 - the name of a kind
 _PREFIX = "txs"
+_NO_TOKEN = "0" * 64
 _hasher = PasswordHasher()
 #: One argon2 check takes 64 MB and tens of milliseconds: a crowd of them waits here, not in memory.
 _at_once = threading.BoundedSemaphore(2)
+#: When so many wait already that a thread had to wait longer than this, it has better things to do.
+_CROWD_WAIT_S = 1.0
 
 
 def new_token(partner: str, comment: str = "") -> tuple[Credential, str]:
@@ -42,9 +46,11 @@ def token_id(secret: str) -> str | None:
     return parts[1] if len(parts) == 3 and parts[0] == _PREFIX and parts[2] else None
 
 
-def token_matches(credential: Credential, secret: str) -> bool:
-    """Whether the secret is this token's, in constant time."""
-    return credential.kind == TOKEN and hmac.compare_digest(credential.secret_hash, _fingerprint(secret))
+def token_matches(credential: Credential | None, secret: str) -> bool:
+    """Whether the secret is this token's, in constant time. An unknown one (None) costs as much as a wrong one."""
+    known = credential is not None and credential.kind == TOKEN
+    stored = credential.secret_hash if credential is not None and known else _NO_TOKEN
+    return hmac.compare_digest(stored, _fingerprint(secret)) and known
 
 
 class PasswordChecker:
@@ -52,21 +58,32 @@ class PasswordChecker:
 
     _MAX_REMEMBERED = 10_000
 
-    def __init__(self, remember_s: float) -> None:
+    def __init__(self, remember_s: float, at_most: int = 6) -> None:
+        """`at_most` checks run or wait at a time, so that other threads of the worker stay free for other requests."""
         self._remember_s = remember_s
+        self._crowd = threading.BoundedSemaphore(at_most)
         self._key = secrets.token_bytes(32)
         self._nobody = _nobody()
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._lock = threading.Lock()
 
-    def matches(self, credential: Credential | None, password: str) -> bool:
-        """Whether the password is right. An unknown name (None) costs as much as a wrong password."""
+    def matches(self, credential: Credential | None, password: str, *, anew: bool = False) -> bool:
+        """Whether the password is right. An unknown name (None) costs as much as a wrong password.
+
+        `anew`: check it even if it is remembered, so that a right one costs as much, too. Raises TooManyRequests
+        when a crowd of checks is waiting.
+        """
         stored = self._nobody if credential is None else credential.secret_hash
         mark = hmac.digest(self._key, f"{stored}\0{password}".encode(errors="surrogatepass"), "sha256")
-        if credential is not None and self._remembers(mark):
+        if credential is not None and not anew and self._remembers(mark):
             return True
-        with _at_once:
-            right = _verify(stored, password)
+        if not self._crowd.acquire(timeout=_CROWD_WAIT_S):
+            raise TooManyRequests(1, "too many passwords have to be checked at the moment")
+        try:
+            with _at_once:
+                right = _verify(stored, password)
+        finally:
+            self._crowd.release()
         if right and credential is not None:
             self._remember(mark)
         return right and credential is not None

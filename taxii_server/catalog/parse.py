@@ -13,6 +13,7 @@ from types import MappingProxyType
 from taxii_server import policy as rules
 from taxii_server.catalog.filed import FILED, read_releases, with_way_out, wrong_in_filed
 from taxii_server.catalog.schema import EVERY_PARTNER, SELECTORS, Catalog, Collection, Door, Limits
+from taxii_server.certificates import FINGERPRINT
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.policy import Audience, Policy
 from taxii_server.settings import ApiRoot, Settings, read_api_roots
@@ -58,6 +59,9 @@ def parse_catalog(files: Mapping[str, str]) -> Catalog:
         doors=MappingProxyType({name: _door(each, policy.audiences) for name, each in collections.items()}),
         digest=digest_of(files),
         releases=read_releases(files),
+        certificates=MappingProxyType(
+            {name: each.name for each in policy.audiences.values() for name in each.certificates}
+        ),
         warnings=(*policy.warnings, *_oddities(collections), *_undecided(policy, collections)),
     )
 
@@ -98,6 +102,26 @@ def _not_enforced(catalog: Catalog) -> list[Problem]:
 
 def check_settings(settings: Settings, catalog: Catalog) -> list[Problem]:
     """What the settings of this server and the catalog disagree about."""
+    return [*_wrong_certificates(settings, catalog), *_wrong_anonymous(settings, catalog)]
+
+
+def _wrong_certificates(settings: Settings, catalog: Catalog) -> list[Problem]:
+    """Names that nobody would vouch for: without a CA, whoever makes a certificate chooses its subject."""
+    named = sorted(name for name in catalog.certificates if not name.startswith(FINGERPRINT))
+    if settings.auth_certificate == "off" or settings.tls_client_ca or not named:
+        return []
+    partner = catalog.certificates[named[0]]
+    return [
+        Problem(
+            settings.sources.get("tls_client_ca", "default"),
+            "tls_client_ca",
+            f"'{partner}' is known by {named[0]}, for which a CA has to vouch: set this to the file of that CA, "
+            "or name the certificate by its fingerprint",
+        )
+    ]
+
+
+def _wrong_anonymous(settings: Settings, catalog: Catalog) -> list[Problem]:
     name = settings.anonymous_partner
     if not name:
         return []

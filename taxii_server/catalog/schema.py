@@ -141,6 +141,8 @@ class Catalog:
     digest: str
     releases: tuple[ReleaseEntry, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    #: name of a client certificate -> partner
+    certificates: Mapping[str, str] = field(default_factory=dict)
     _places: Mapping[tuple[str, str], Collection] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

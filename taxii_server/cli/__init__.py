@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from taxii_server import __version__
+from taxii_server.cli.certificate import certificate
 from taxii_server.cli.check import check, reload
 from taxii_server.cli.context import Session
 from taxii_server.cli.data import export, import_
@@ -36,7 +37,7 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 
 for command in (
-    serve, demo, check, reload, token, password, policy, quarantine, release, who_can, ledger, explain, get, import_,
-    export,
+    serve, demo, check, reload, token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
+    get, import_, export,
 ):  # fmt: skip
     main.add_command(command)

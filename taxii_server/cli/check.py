@@ -9,8 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from taxii_server import settings as settings_module
+from taxii_server.auth.provider import require_keys
 from taxii_server.catalog import read_files
-from taxii_server.cli.context import Command, Session, out, pass_session
+from taxii_server.cli.context import Command, Session, out, pass_session, require_private
+from taxii_server.serving.tls import make_context, warnings_of
 
 
 @click.command(cls=Command)
@@ -33,8 +35,11 @@ def check(session: Session, show: bool) -> None:
         for row in settings_module.show(settings):
             table.add_row(*map(escape, (row.name, row.value, row.source)))
         out.print(table)
+    require_private(settings)
+    require_keys(settings)
     catalog = session.catalog(settings)
-    for warning in catalog.warnings:
+    make_context(settings)
+    for warning in (*catalog.warnings, *warnings_of(settings)):
         out.print(f"[yellow]warning[/yellow] {escape(str(warning))}")
     policy = catalog.policy
     out.print(

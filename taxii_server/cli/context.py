@@ -50,6 +50,7 @@ class Session:
         With `apply`, or when the store never had a configuration, the files are checked and put in force first.
         """
         settings = settings or self.settings()
+        require_private(settings)
         store = open_store(settings.store)
         try:
             store.prepare()
@@ -65,6 +66,15 @@ class Session:
     def catalog(self, settings: Settings) -> Catalog:
         """The configuration on disk, checked as a start would check it."""
         return check_catalog(read_files(settings), settings)
+
+
+def require_private(settings: Settings) -> None:
+    """Raise ConfigError when everybody on this machine can read the database."""
+    path = settings.store.removeprefix("sqlite:///")
+    if settings.check_file_modes and not settings.uses_mongodb:
+        problems = settings_module.world_readable_database(Path(path))
+        if problems:
+            raise ConfigError(problems)
 
 
 @contextmanager

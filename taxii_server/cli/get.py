@@ -30,7 +30,11 @@ def get(session: Session, path: str, partner: str) -> None:
     settings = session.settings()
     with session.hub(settings) as hub:
         require_partner(hub, partner)
-        app = create_app(dataclasses.replace(settings, anonymous_partner=partner), hub.store, background=False)
+        app = create_app(
+            dataclasses.replace(settings, anonymous_partner=partner, auth_certificate="off"),
+            hub.store,
+            background=False,
+        )
         answer = app.test_client().get(path, headers={"Accept": TAXII}, environ_overrides={COMMAND_LINE: True})
         err.print(f"{answer.status}", markup=False)
         for name, value in answer.headers.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from taxii_server.auth.provider import require_keys
 from taxii_server.catalog import read_files
 from taxii_server.cli.context import Command, Session, err, pass_session
 from taxii_server.cli.watch import Watcher
@@ -15,6 +16,7 @@ from taxii_server.errors import ConfigError, StorageError
 from taxii_server.logs import set_up_logs
 from taxii_server.server import Server
 from taxii_server.service.hub import Hub
+from taxii_server.serving.tls import make_context, warnings_of
 from taxii_server.settings import Settings, masked
 from taxii_server.storage import open_store
 
@@ -38,14 +40,18 @@ def serve(session: Session, /, **flags: Any) -> None:
       taxii-server --store mongodb://db1,db2,db3/taxii?replicaSet=rs0 serve --port 6100
     """
     settings = session.settings(**flags)
+    make_context(settings)
     set_up_logs(settings.log_format, settings.log_level)
+    require_keys(settings)
     with session.hub(settings, apply=True) as hub:
         partners = len(hub.snapshot.catalog.policy.audiences)
         collections = len(hub.snapshot.catalog.collections)
     err.print(
         f"taxii-server: {partners} partners, {collections} collections; store {masked(settings.store)}\n"
-        f"taxii-server: discovery at http://{settings.host}:{settings.port}/taxii2/"
+        f"taxii-server: discovery at {server_url(settings)}/taxii2/"
     )
+    for warning in warnings_of(settings):
+        _log.warning("%s", warning)
 
     def again(applied_by: str) -> None:
         apply_again(settings, lambda: session.settings(**flags), applied_by)
@@ -53,6 +59,12 @@ def serve(session: Session, /, **flags: Any) -> None:
     if settings.watch_config:
         Watcher(settings, lambda: again("edited files")).start()
     Server(settings, lambda: again("SIGHUP")).run()
+
+
+def server_url(settings: Settings) -> str:
+    """Where the server listens."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.tls_certificate else 'http'}://{host}:{settings.port}"
 
 
 def apply_again(running: Settings, read_settings: Callable[[], Settings], applied_by: str = "SIGHUP") -> None:

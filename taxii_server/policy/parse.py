@@ -13,12 +13,19 @@ import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from taxii_server.certificates import normal_name
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.model import POSITION_UNIT
 from taxii_server.policy import schema
 from taxii_server.policy.decisions import Policy
 from taxii_server.policy.facets import TLP_LABEL, FacetSource
 from taxii_server.policy.markings import LEVELS, RANKS, Meaning
+from taxii_server.policy.parse_admission import (
+    doubly_claimed,
+    read_addresses,
+    read_claims,
+    read_requests_per_minute,
+)
 from taxii_server.policy.parse_guards import read_guards
 from taxii_server.policy.parse_rules import Names, RuleReader, check_country
 from taxii_server.policy.prove import satisfiable
@@ -102,7 +109,7 @@ class _Parser:
             identities={},
         )
         audiences = {name: self.read_audience(name, groups) for name in self.named["audience"]}
-        self.check_identities(audiences)
+        self.check_belongings(audiences)
         names.identities.update({name: audience.identities for name, audience in audiences.items()})
         markings = {id_: self.read_marking(id_) for id_ in self.named["markings"]}
         defaults, collections = self.read_defaults(names), self.read_collections()
@@ -258,16 +265,33 @@ class _Parser:
             suspended=table.flag("suspended"),
             admin=table.flag("admin"),
             title=table.text("title") or "",
+            addresses=read_addresses(table),
+            claims=read_claims(table),
+            requests_per_minute=read_requests_per_minute(table),
+            certificates=self.certificates(table),
         )
 
-    def check_identities(self, audiences: Mapping[str, Audience]) -> None:
-        owner: dict[str, str] = {}
-        for name, audience in audiences.items():
-            for id_ in audience.identities:
-                if id_ in owner:
-                    file = self.named["audience"][name][0]
-                    self.wrong(file, f"audience.{name}.identities", f"{id_!r} belongs to {owner[id_]!r} already")
-                owner.setdefault(id_, name)
+    def certificates(self, table: Table) -> tuple[str, ...]:
+        names = []
+        for text in table.texts("certificates", empty=True):
+            try:
+                names.append(normal_name(text))
+            except ValueError as error:
+                table.wrong("certificates", str(error))
+        return tuple(names)
+
+    def check_belongings(self, audiences: Mapping[str, Audience]) -> None:
+        """No identity, no certificate and no OIDC token belongs to two audiences."""
+        for key in ("identities", "certificates"):
+            owner: dict[str, str] = {}
+            for name, audience in audiences.items():
+                for id_ in getattr(audience, key):
+                    if id_ in owner:
+                        file = self.named["audience"][name][0]
+                        self.wrong(file, f"audience.{name}.{key}", f"{id_!r} belongs to {owner[id_]!r} already")
+                    owner.setdefault(id_, name)
+        for name, other in doubly_claimed(audiences):
+            self.wrong(self.named["audience"][name][0], f"audience.{name}.claims", f"{other!r} has the same claims")
 
     def read_marking(self, id_: str) -> Meaning:
         table = self.section("markings", id_)

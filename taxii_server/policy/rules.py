@@ -20,6 +20,9 @@ class Audience:
 
     `groups` holds every group it is in, also through `within`. `countries` has one entry per member
     of a joint team, none for an international organisation. `attributes` are lower case.
+    How it may come in: only from `addresses` (networks; none: from anywhere), with an OIDC token that has one of the
+    values of every claim in `claims` (none: with no OIDC token), so many requests a minute (None: as the settings say).
+    `certificates` are names of client certificates, as certificates.normal_name writes them; no rule looks at them.
     """
 
     name: str
@@ -34,6 +37,10 @@ class Audience:
     suspended: bool = False
     admin: bool = False
     title: str = ""
+    addresses: tuple[str, ...] = ()
+    claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    requests_per_minute: int | None = None
+    certificates: tuple[str, ...] = ()
 
     def values_of(self, attribute: str) -> tuple[str, ...]:
         """The lower-case values that `@attribute` stands for; empty when the audience has none."""

@@ -62,6 +62,10 @@ NAMED: Mapping[str, Keys] = {
         "suspended": "true: reads nothing",
         "admin": "true: reads the status of every POST",
         "title": "full name, for people",
+        "addresses": "networks that its credentials are taken from, such as '192.0.2.0/24'; left out: from anywhere",
+        "claims": "table of claim -> values: an OIDC token with one of the values of each is this audience's",
+        "requests_per_minute": "in place of the setting partner_requests_per_minute; 0: no limit",
+        "certificates": "its client certificates: sha256:FINGERPRINT, subject:RFC 4514, uri:SAN or dns:SAN",
     },
 }
 

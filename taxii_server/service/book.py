@@ -13,7 +13,7 @@ vocabulary in force is the union of all entries of the log, so processes that gr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import IntFlag
 from typing import TypeVar
@@ -36,6 +36,8 @@ _MAX_RESTARTS = 20
 _PATIENCE_S = 10.0
 
 T = TypeVar("T")
+#: What a label stands for, wherever its record stands: facets, and those of the version that governs.
+Combination = tuple[Facets, Facets | None]
 
 
 class Flags(IntFlag):
@@ -78,10 +80,11 @@ class Label:
 
 
 class LabelsMissing(Exception):
-    """These keys have no number yet; intern them and plan again."""
+    """These keys have no number yet; intern them and plan again. `drafts`: key -> the drafts that make it needed."""
 
-    def __init__(self, keys: Collection[LabelKey]) -> None:
-        self.keys = tuple(keys)
+    def __init__(self, drafts: Mapping[LabelKey, Sequence[int]]) -> None:
+        self.drafts = drafts
+        self.keys = tuple(drafts)
         super().__init__(f"{len(self.keys)} labels have no number yet")
 
 
@@ -104,6 +107,7 @@ class Book:
         self._store = store
         self._lock = threading.Lock()
         self._numbers: dict[LabelKey, int] = {}
+        self._combinations: dict[str, set[Combination]] = {}
         self._since: dict[int, int] = {}
         #: number of its log entry -> the vocabulary from there on: all that any process ever asked for
         self.vocabularies: dict[int, Vocabulary] = {}
@@ -185,6 +189,10 @@ class Book:
         """The label of this key, or None when it has to be interned first."""
         return self._numbers.get(key)
 
+    def combinations(self, submitter: str) -> Set[Combination]:
+        """What the labels of this submitter stand for, under the present vocabulary."""
+        return self._combinations.get(submitter, frozenset())
+
     def label(self, number: int) -> Label:
         """The label with this number. Raises Behind when the log must be read first."""
         try:
@@ -263,6 +271,7 @@ class Book:
         self.labels[number] = Label(number, key, exact)
         if exact:
             self._numbers.setdefault(key, number)
+            self._combinations.setdefault(key.facets.submitter, set()).add((key.facets, key.governor))
 
     def _is_exact(self, key: LabelKey, number: int) -> bool:
         since = self._since[number]
@@ -277,6 +286,10 @@ class Book:
             if exact:
                 numbers.setdefault(label.key, number)
         self._numbers = numbers
+        combinations: dict[str, set[Combination]] = {}
+        for key in numbers:
+            combinations.setdefault(key.facets.submitter, set()).add((key.facets, key.governor))
+        self._combinations = combinations
 
 
 def _still_exact(key: LabelKey, since: Vocabulary, wider: Vocabulary) -> bool:

@@ -27,6 +27,7 @@ from taxii_server.service.statuses import Statuses
 from taxii_server.service.visit import Snapshot, Visit
 from taxii_server.settings import Settings
 from taxii_server.stix.derive import Maker, hub_identity
+from taxii_server.stix.parse import JsonLimits
 from taxii_server.storage.base import Store
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,13 @@ class Hub:
         self.settings = settings
         self.store = store
         self.book = Book(store)
-        self.writer = Writer(store, self.book, lambda: self.snapshot.catalog.policy.guards)
+        self.writer = Writer(
+            store,
+            self.book,
+            lambda: self.snapshot.catalog.policy.guards,
+            JsonLimits(settings.max_json_depth, settings.max_objects_per_post, settings.max_json_values),
+            settings.max_labels_per_partner,
+        )
         self.statuses = Statuses(store, settings.status_hours)
         self.ledger = Ledger(store, enabled=settings.ledger)
         self._snapshot: Snapshot | None = None

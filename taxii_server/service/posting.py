@@ -19,11 +19,12 @@ from taxii_server.errors import BadContent, InvalidObject, StorageUnavailable
 from taxii_server.model import Draft, PageQuery, Record, Traits
 from taxii_server.policy import Facets, Policy, Vocabulary
 from taxii_server.policy.guard import Guard, Stop, watch_over
-from taxii_server.service.book import Behind, Book, Coarse, LabelKey, LabelsMissing
+from taxii_server.service.book import Behind, Book, Coarse, Flags, LabelKey, LabelsMissing
 from taxii_server.service.guarding import Gate, Stopped, refusal
+from taxii_server.service.quota import Quota, QuotaReached
 from taxii_server.service.reopening import Readers, with_reopening
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
-from taxii_server.stix.parse import Item, read_envelope
+from taxii_server.stix.parse import DEFAULT_LIMITS, Item, JsonLimits, read_envelope
 from taxii_server.stix.traits import read_traits
 from taxii_server.stix.validate import Strictness, read_object
 from taxii_server.storage.base import Plan, Store
@@ -55,10 +56,20 @@ class Added:
 class Writer:
     """The writes of one server. `guards` gives those of the policy in force."""
 
-    def __init__(self, store: Store, book: Book, guards: Callable[[], Sequence[Guard]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        book: Book,
+        guards: Callable[[], Sequence[Guard]],
+        limits: JsonLimits = DEFAULT_LIMITS,
+        max_labels: int = 0,
+    ) -> None:
+        """`max_labels`: of one submitter; 0: as many as it likes."""
         self._store = store
         self._book = book
         self._guards = guards
+        self._limits = limits
+        self._quota = Quota(book, max_labels)
         #: who reads what under the catalog in force; set by the hub
         self.readers: Readers = lambda facets, governor: {}
 
@@ -76,7 +87,7 @@ class Writer:
         and so does one that a guard stops; the others go on. `progress` is told how many objects of the body are
         done. `guards`: those of the request's policy; None: those in force.
         """
-        items = read_envelope(body)
+        items = read_envelope(body, self._limits)
         most = collection.limits.max_objects
         if most and len(items) > most:
             raise BadContent(f"{len(items)} objects in one request, this collection takes {most}; send several")
@@ -180,7 +191,7 @@ class Writer:
         drafts: list[Draft] = []
         traits: list[Traits] = []
         places: list[int] = []
-        definitions: list[str] = []
+        definitions: dict[int, str] = {}
         held: list[tuple[int, Draft, Stop]] = []
         stops = {} if gate is None else gate.stops
         strictness, accepts = cast(Strictness, collection.strictness), frozenset(collection.accepts)
@@ -211,7 +222,7 @@ class Writer:
                 held.append((place, draft, stop))
                 continue
             if checked.marking_definition is not None:
-                definitions.append(checked.marking_definition)
+                definitions[len(drafts)] = checked.marking_definition
             drafts.append(draft)
             traits.append(
                 read_traits(
@@ -225,10 +236,36 @@ class Writer:
             for (place, draft, _), verdict in zip(held, verdicts, strict=True):
                 ok = verdict.stopped is None
                 results[place] = Added(draft.id, draft.version or "", verdict.message, ok, verdict.stopped)
-        self._book.learn_markings(definitions)
-        for place, added in zip(places, self._store_drafts(drafts, traits), strict=True):
+        for place, added in zip(places, self._store_within_quota(drafts, traits, definitions), strict=True):
             results[place] = added
         return [added for added in results if added is not None]
+
+    def _store_within_quota(
+        self, drafts: Sequence[Draft], traits: Sequence[Traits], definitions: Mapping[int, str]
+    ) -> list[Added]:
+        """Store these drafts and learn what the definitions among them (by place) mean, as far as the quota goes."""
+        refused = self._beyond_quota(drafts, traits, definitions)
+        self._book.learn_markings([text for place, text in definitions.items() if place not in refused])
+        results: dict[int, Added] = {}
+        left = [place for place in range(len(drafts)) if place not in refused]
+        while len(results) < len(left):
+            try:
+                stored = self._store_drafts([drafts[place] for place in left], [traits[place] for place in left])
+            except QuotaReached as reached:
+                left = [place for index, place in enumerate(left) if index not in reached.places]
+            else:
+                results = dict(zip(left, stored, strict=True))
+        failure = self._quota.message()
+        return [
+            results.get(place) or Added(draft.id, draft.version or "", failure, ok=False)
+            for place, draft in enumerate(drafts)
+        ]
+
+    def _beyond_quota(self, drafts: Sequence[Draft], traits: Sequence[Traits], places: Iterable[int]) -> set[int]:
+        """The marking-definitions that need a label of their own when there is none left: before they are learnt."""
+        vocabulary = self._book.vocabulary
+        keys = {LabelKey(vocabulary.project(traits[place]), None, Flags.NONE): place for place in places}
+        return {keys[key] for submitter in {d.submitter for d in drafts} for key in self._quota.beyond(submitter, keys)}
 
     def _store_drafts(self, drafts: Sequence[Draft], traits: Sequence[Traits]) -> list[Added]:
         if not drafts:
@@ -248,7 +285,7 @@ class Writer:
 
             return self._store.write(ids, plan)
 
-        positions = self._settle(attempt)
+        positions = self._settle(attempt, drafts[0].submitter)
         return _added(drafts, outcomes, positions)
 
     # ---- relabel
@@ -297,13 +334,18 @@ class Writer:
 
     # ---- the transaction
 
-    def _settle(self, attempt: Callable[[int], T]) -> T:
-        """What `attempt` returns for the newest edition of the vocabulary, once nothing that it needs is missing."""
+    def _settle(self, attempt: Callable[[int], T], submitter: str | None = None) -> T:
+        """What `attempt` returns for the newest edition of the vocabulary, once nothing that it needs is missing.
+
+        Raises QuotaReached when it would be too much for this submitter.
+        """
         for _ in range(_MAX_ATTEMPTS):
             edition = self._book.edition
             try:
                 return attempt(edition)
             except LabelsMissing as missing:
+                if submitter is not None:
+                    self._quota.require(submitter, missing)
                 self._book.intern(missing.keys, edition)
             except Coarse as coarse:
                 self._relabel_ids(coarse.ids)

@@ -137,12 +137,13 @@ def _labels(
     """Labels of the drafts by index, and the label changes of the records by position."""
     labels: dict[int, int] = {}
     relabels: dict[int, int] = {}
-    missing: dict[LabelKey, None] = {}
+    missing: dict[LabelKey, list[int]] = {}
     for members in groups:
+        drafts = [member.index or 0 for member in members if member.record is None]
         for member, key in _keys(members):
             number = number_of(key)
             if number is None:
-                missing[key] = None
+                missing.setdefault(key, []).extend(drafts)
             elif member.record is None:
                 labels[member.index or 0] = number
             elif member.record.label != number:

@@ -15,7 +15,20 @@ from types import MappingProxyType
 from typing import Any
 
 from taxii_server.errors import ConfigError, Problem
-from taxii_server.settings.rows import Row, is_name, join_key, parse_toml, read_table, read_value, rows_of, unknown
+from taxii_server.settings.private import world_readable
+from taxii_server.settings.rows import (
+    Row,
+    first_sentence,
+    is_name,
+    join_key,
+    parse_toml,
+    read_table,
+    read_value,
+    rows_of,
+    unknown,
+)
+from taxii_server.settings.show import masked
+from taxii_server.settings.sources import is_url
 from taxii_server.settings.table import RESERVED, ROWS, ApiRoot, Settings, is_mongodb
 
 PREFIX = "TAXII_SERVER_"
@@ -23,7 +36,7 @@ PREFIX = "TAXII_SERVER_"
 FILE_VARIABLE = "TAXII_SERVER_CONFIG"
 #: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
 _NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
-_PATHS = ("store", "collections_dir")
+_PATHS = ("store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca", "oidc_jwks")
 
 
 def default_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -121,7 +134,11 @@ class _Gathered:
             self._anchor(name, base)
 
     def _anchor(self, name: str, base: Path) -> None:
-        if not is_mongodb(self.values[name]):
+        if (
+            self.values[name]
+            and not is_mongodb(self.values[name])
+            and not (name == "oidc_jwks" and is_url(self.values[name]))
+        ):
             self.values[name] = str(_absolute(base, self.values[name]))
 
     def settings(self) -> Settings:
@@ -137,6 +154,7 @@ class _Gathered:
                     )
                 )
             self.values["default_page"] = self.values["max_page"]
+        self.problems += [*self._incomplete_oidc(), *self._open_secrets()]
         if self.problems:
             raise ConfigError(self.problems)
         return Settings(
@@ -146,6 +164,25 @@ class _Gathered:
             folder=self.folder,
             sources=MappingProxyType(self.sources),
         )
+
+    def _incomplete_oidc(self) -> list[Problem]:
+        """Without one of these, the tokens of strangers would do: of any issuer, or meant for somebody else."""
+        if not self.values["auth_oidc"]:
+            return []
+        return [
+            Problem(self.file_name, name, f"missing, and auth_oidc needs it: {first_sentence(ROWS[name].help)}")
+            for name in ("oidc_issuer", "oidc_audiences", "oidc_jwks")
+            if not self.values[name]
+        ]
+
+    def _open_secrets(self) -> list[Problem]:
+        """A server.toml with a password in it is not for everybody on this machine."""
+        store = self.values["store"]
+        if self.file is None or self.sources["store"] != self.file_name or masked(store) == store:
+            return []
+        if not self.values["check_file_modes"]:
+            return []
+        return world_readable(self.file, "there is a password in it", "store")
 
 
 def read_api_roots(values: Mapping[str, object], file: str) -> tuple[Mapping[str, ApiRoot], list[Problem]]:

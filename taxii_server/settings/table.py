@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from taxii_server.settings.rows import (
+    Kind,
     Row,
     matching,
     one_of,
@@ -21,6 +24,7 @@ from taxii_server.settings.rows import (
     whole,
     yes_no,
 )
+from taxii_server.settings.sources import ALGORITHMS, is_key_source
 
 #: First path segments that are not API roots.
 RESERVED = frozenset({"taxii2", "healthz", "livez", "readyz", "metrics", "static"})
@@ -37,10 +41,31 @@ def _is_below(value: str) -> bool:
     return bool(value) and not value.startswith("/") and ".." not in value.split("/") and value.endswith(".toml")
 
 
+def _is_network(value: str) -> bool:
+    try:
+        ip_network(value)
+    except ValueError:
+        return False
+    return True
+
+
 PUBLIC_URL = matching("https URL or empty", _is_public_url, "an https URL without a query (or empty)")
 FILES = texts(
     matching("file", _is_below, "the name of a .toml file in the folder of server.toml"), "list of file names", False
 )
+NETWORKS = texts(
+    matching("network", _is_network, "an address or a network, such as 10.0.0.0/8 or 2001:db8::7"), "list of networks"
+)
+HEADER = matching(
+    "header name", lambda value: re.fullmatch(r"[A-Za-z0-9-]*", value) is not None, "the name of a header (or empty)"
+)
+
+KEY_SOURCE = matching(
+    "https URL or file",
+    is_key_source,
+    "an https URL without a login (http only to this machine), or the path of a file",
+)
+SIGNATURES: Kind[tuple[str, ...]] = texts(one_of(*ALGORITHMS), "list of signature algorithms", False)
 
 
 # fmt: off
@@ -120,6 +145,77 @@ class Settings:
     shutdown_grace_s: float = row(
         seconds(0), 25.0, "How long requests in flight may go on after the order to stop.", group="HTTP"
     )
+    max_waiting: int = row(
+        whole(0, 100_000),
+        64,
+        "Requests of each worker that may wait for a thread. One more is answered 503 with Retry-After at once.",
+        group="HTTP",
+    )
+    max_wait_s: float = row(
+        seconds(0.1), 10.0, "How long a request may wait for a thread before it is answered 503.", group="HTTP"
+    )
+    max_connections: int = row(
+        whole(8, 100_000),
+        1000,
+        "Connections of each worker. One more takes the place of an idle one, of the address that has the most.",
+        group="HTTP",
+    )
+    buffer_mb: int = row(
+        whole(1, 1_000_000),
+        256,
+        "Memory of each worker for bodies that are arriving and answers that are leaving slowly. When it is full, the "
+        "slowest connection is ended.",
+        group="HTTP",
+    )
+    tls_certificate: str = row(
+        text(),
+        "",
+        "The PEM file with the certificate of this server, and with those between it and its CA. Set: the port speaks "
+        "TLS 1.2 and 1.3 and nothing else. SIGHUP reads the files again.",
+        group="TLS and proxies",
+    )
+    tls_key: str = row(
+        text(),
+        "",
+        "The PEM file with the private key. Refused when everybody can read it. Empty: the key is in tls_certificate.",
+        group="TLS and proxies",
+    )
+    tls_chain: str = row(
+        text(), "", "A PEM file with the certificates between that of the server and its CA.", group="TLS and proxies"
+    )
+    tls_client_ca: str = row(
+        text(),
+        "",
+        "A PEM file with the CAs (or single certificates) that client certificates are checked against.",
+        group="TLS and proxies",
+    )
+    plain_http: bool = row(
+        yes_no(),
+        False,
+        "Listen without TLS on an address that other machines can reach, without a trusted proxy. Credentials and "
+        "everything else then travel in the clear.",
+        group="TLS and proxies",
+    )
+    trusted_proxies: tuple[str, ...] = row(
+        NETWORKS,
+        (),
+        "Addresses or networks of proxies that may say whom they ask for. Headers of this kind are ignored from "
+        "everybody else.",
+        group="TLS and proxies",
+    )
+    forwarded_header: str = row(
+        one_of("x-forwarded", "forwarded"),
+        "x-forwarded",
+        "Where trusted proxies say so: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239). The other is "
+        "ignored.",
+        group="TLS and proxies",
+    )
+    certificate_header: str = row(
+        HEADER,
+        "",
+        "The header in which trusted proxies hand on the client's certificate, such as X-SSL-Client-Cert. Empty: none.",
+        group="TLS and proxies",
+    )
     max_page: int = row(
         whole(1, 20_000), 1000, "The most objects in one page, whatever `limit` asks for.", group="Pages"
     )
@@ -139,6 +235,13 @@ class Settings:
     )
     auth_bearer: bool = row(
         yes_no(), True, "Accept tokens (Authorization: Bearer, or Token as some clients say).", group="Who may come in"
+    )
+    auth_certificate: str = row(
+        one_of("off", "optional", "required"),
+        "off",
+        "Client certificates: off; optional, beside the other ways; required, before them. partners.toml says whose "
+        "they are (certificates).",
+        group="Who may come in",
     )
     anonymous_partner: str = row(
         text(),
@@ -160,6 +263,127 @@ class Settings:
         "How long a password that was right is remembered (as a keyed hash, in memory). Checking one costs tens of "
         "milliseconds on purpose. 0: never.",
         group="Who may come in",
+    )
+    auth_oidc: bool = row(
+        yes_no(),
+        False,
+        "Accept OpenID Connect tokens (Authorization: Bearer with a signed JWT) of partners with `claims`. Needs "
+        "oidc_issuer, oidc_audiences and oidc_jwks; docs/authentication.md has examples.",
+        group="Who may come in",
+    )
+    oidc_issuer: str = row(
+        text(), "", "What the claim `iss` of a token has to be, to the letter.", group="Who may come in"
+    )
+    oidc_audiences: tuple[str, ...] = row(
+        texts(),
+        (),
+        "Names of this server at the identity provider: one of them has to be in the claim `aud` of a token.",
+        group="Who may come in",
+    )
+    oidc_jwks: str = row(
+        KEY_SOURCE,
+        "",
+        "The public keys of the identity provider (JSON Web Key Set): an https URL, or a file that only its owner "
+        "may write.",
+        group="Who may come in",
+    )
+    oidc_algorithms: tuple[str, ...] = row(
+        SIGNATURES,
+        ("RS256", "PS256", "ES256", "EdDSA"),
+        f"The signatures that are accepted. Known: {', '.join(ALGORITHMS)}. Those with a shared secret (HS256 ...) and "
+        '"none" do not exist here.',
+        group="Who may come in",
+    )
+    oidc_clock_skew_s: float = row(
+        seconds(0),
+        30.0,
+        "How far the clocks of the identity provider and of this server may be apart, for exp, nbf and iat.",
+        group="Who may come in",
+    )
+    oidc_refetch_s: float = row(
+        seconds(1),
+        60.0,
+        "The keys are read again when a token names an unknown one, but not more often than this.",
+        group="Who may come in",
+    )
+    oidc_max_age_s: float = row(
+        seconds(10),
+        3600.0,
+        "The keys are read again when they are older than this. What cannot be read leaves the known keys in force.",
+        group="Who may come in",
+    )
+    address_requests_per_minute: int = row(
+        whole(0, 1_000_000),
+        12_000,
+        "Requests a minute from one address (one /64 of IPv6), as many at once as in a minute; more are answered 429. "
+        "0: no limit. Behind a proxy that is not trusted, all clients have one address.",
+        group="Limits",
+    )
+    partner_requests_per_minute: int = row(
+        whole(0, 1_000_000),
+        6_000,
+        "Requests a minute of one partner, as many at once as in a minute: a full copy of a million objects in pages "
+        "of 1000 takes 1000. A partner's own requests_per_minute goes before it. 0: no limit.",
+        group="Limits",
+    )
+    lockout_after: int = row(
+        whole(0, 1000),
+        10,
+        "After so many wrong passwords or tokens under one name from one address, others are not looked at for a while "
+        "(429). Partners are not locked out by what others guess elsewhere. 0: never.",
+        group="Limits",
+    )
+    lockout_s: float = row(
+        seconds(1), 30.0, "How long that is the first time; each further wrong one doubles it.", group="Limits"
+    )
+    lockout_longest_s: float = row(seconds(1), 900.0, "The longest that it becomes.", group="Limits")
+    max_url_bytes: int = row(
+        whole(256, 8160), 8160, "The longest path with its query; a longer one is answered 414.", group="Limits"
+    )
+    max_headers: int = row(whole(8, 64), 64, "The most header fields; more are answered 431.", group="Limits")
+    max_header_bytes: int = row(
+        whole(1024, 32_768),
+        32_768,
+        "The most bytes in the names and values of all header fields; more are answered 431. No single one has more "
+        "than 16384.",
+        group="Limits",
+    )
+    max_query_parameters: int = row(
+        whole(8, 1000), 32, "The most parameters in a query; more are answered 400.", group="Limits"
+    )
+    max_objects_per_post: int = row(
+        whole(1, 1_000_000),
+        100_000,
+        "The most objects in one POST; more are answered 422. A collection may have a lower one of its own.",
+        group="Limits",
+    )
+    max_json_depth: int = row(
+        whole(10, 400),
+        200,
+        "How deep lists and objects may be nested inside one object of a POST; deeper ones are answered 422. STIX "
+        "needs less than ten.",
+        group="Limits",
+    )
+    max_json_values: int = row(
+        whole(1000, 100_000_000),
+        3_000_000,
+        "The most values in the JSON of a POST, counted before it is read, by its commas and brackets (those in texts "
+        "too); more are answered 422. A value takes up to 250 bytes of memory, however short it is.",
+        group="Limits",
+    )
+    max_bodies_bytes: int = row(
+        whole(1_048_576),
+        268_435_456,
+        "The most bytes of bodies that one worker holds at a time; further POSTs are answered 429 and come again. One "
+        "body is always taken, if it is within max_content_length.",
+        group="Limits",
+    )
+    max_labels_per_partner: int = row(
+        whole(100, 1_000_000),
+        20_000,
+        "The most different combinations of markings and of what rules look at, of all that a partner posted (docs/"
+        "storage.md, labels). What would need more is a failure of that object.",
+        group="Limits",
     )
     strict_accept: bool = row(
         yes_no(),
@@ -197,6 +421,12 @@ class Settings:
         "does. What does not hold is logged with its file and key, and changes nothing.",
         group="Running",
     )
+    check_file_modes: bool = row(
+        yes_no(), True,
+        "Refuse to start when everybody on this machine can read a file with secrets: a server.toml with a password in "
+        "it, an SQLite database. Switch it off for file systems without such rights.",
+        group="Running",
+    )
     log_format: str = row(one_of("text", "json"), "text", "How log lines are written.", group="Running")
     log_level: str = row(
         one_of("debug", "info", "warning", "error"),
@@ -213,6 +443,14 @@ class Settings:
     folder: Path = field(default_factory=lambda: Path("config"))
     #: name -> "default", the file, the variable or the flag that said so
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the port."""
+        try:
+            return ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
     @property
     def uses_mongodb(self) -> bool:

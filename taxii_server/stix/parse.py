@@ -26,6 +26,10 @@ MAX_DEPTH = 200
 #: Members of one envelope; the largest known bundle has a quarter of it, and a body of `[],[],` would fill memory.
 MAX_MEMBERS = 100_000
 
+#: Values of one body, counted by commas and brackets. In 100 MB of objects from a MISP there are two million; made of
+#: nothing but brackets, the same 100 MB would take gigabytes once they are read.
+MAX_VALUES = 3_000_000
+
 #: Characters of one number; a 64-bit integer has 20.
 MAX_NUMBER_CHARS = 1000
 
@@ -42,6 +46,18 @@ _NO_BRACKETS = bytes(code for code in range(256) if code not in b"[{]}")
 
 
 @dataclass(frozen=True, slots=True)
+class JsonLimits:
+    """How much of a body is read, as max_json_depth, max_objects_per_post and max_json_values say."""
+
+    depth: int = MAX_DEPTH
+    members: int = MAX_MEMBERS
+    values: int = MAX_VALUES
+
+
+DEFAULT_LIMITS = JsonLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One member of `objects`: its value, its posted text (UTF-8), and the spec_version of its bundle.
 
@@ -53,22 +69,25 @@ class Item:
     bundle_spec: str | None
 
 
-def read_envelope(body: bytes) -> list[Item]:
+def read_envelope(body: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> list[Item]:
     """The members of `objects` of a TAXII envelope (TAXII 2.1, 3.7) or a STIX bundle, in order.
 
     Other properties of the root are ignored, but have to be I-JSON (RFC 7493) like everything else. Members
     that are not objects are returned as well: they fail one by one, not the request.
 
-    Raises BadContent for a body that is not UTF-8, not I-JSON, nested deeper than MAX_DEPTH, or whose root is
-    not an object with a list `objects` of 1 to MAX_MEMBERS members.
+    Raises BadContent for a body that is not UTF-8, not I-JSON, beyond the limits, or whose root is not an object
+    with a list `objects` of at least one member.
     """
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > limits.values:
+        most = f"{limits.values} values (max_json_values)"
+        raise BadContent(f"the body has more than {most}; send it in several requests")
     text = _decoded(body)
     try:
-        return _Root(text).items()
+        return _Root(text, limits).items()
     except json.JSONDecodeError as error:
         raise BadContent(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except RecursionError as error:
-        raise BadContent(_TOO_DEEP) from error
+        raise _too_deep(limits.depth) from error
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -95,14 +114,16 @@ def _decoded(body: bytes) -> str:
         raise BadContent(f"the body is not UTF-8 (byte {error.start})") from error
 
 
-_TOO_DEEP = f"the body is nested too deeply: at most {MAX_DEPTH} levels inside one object"
+def _too_deep(limit: int) -> BadContent:
+    return BadContent(f"the body is nested too deeply: at most {limit} levels inside one object (max_json_depth)")
 
 
 class _Root:
     """A cursor over the root object of a body."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, limits: JsonLimits) -> None:
         self._text = text
+        self._limits = limits
         self._position = 0
         # Without such an escape the decoder cannot have made a surrogate: UTF-8 holds none.
         self._surrogates = _SURROGATE.search(text) is not None
@@ -143,8 +164,9 @@ class _Root:
     def _slices(self) -> _Slices:
         members: list[tuple[Any, bytes]] = []
         for _ in self._until("]"):
-            if len(members) == MAX_MEMBERS:
-                raise BadContent(f"`objects` has more than {MAX_MEMBERS} members; send them in several requests")
+            if len(members) == self._limits.members:
+                most = f"{self._limits.members} members (max_objects_per_post)"
+                raise BadContent(f"`objects` has more than {most}; send them in several requests")
             value, text = self._value()
             members.append((value, _without_lines(text).encode("utf-8")))
         return _Slices(members)
@@ -166,8 +188,9 @@ class _Root:
         start = _SPACE.match(self._text, self._position).end()  # type: ignore[union-attr]
         value, self._position = _DECODER.raw_decode(self._text, start)
         text = self._text[start : self._position]
-        if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
-            raise BadContent(_TOO_DEEP)
+        most = self._limits.depth
+        if text.count("[") + text.count("{") > most and _depth(text) > most:
+            raise _too_deep(most)
         if self._surrogates and _SURROGATE.search(text):
             _refuse_lone_surrogates(value)
         return value, text

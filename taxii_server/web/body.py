@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 from flask import Request
 from werkzeug.exceptions import HTTPException
@@ -10,6 +11,11 @@ from werkzeug.exceptions import HTTPException
 from taxii_server.errors import BadContent, ContentTooLarge
 
 _CHUNK = 65536
+_DECODED_CHUNK = 1024 * 1024
+#: Set in the WSGI environment before a body is read: how much of it may come.
+BODY_LIMIT = "taxii_server.body_limit"
+#: Set there when a request is carried out for the second time, because its body had not arrived the first time.
+RESUMED = "taxii_server.resumed"
 
 
 class UnsupportedEncoding(BadContent):
@@ -29,32 +35,36 @@ def check_encoding(request: Request) -> None:
         raise UnsupportedEncoding("the body is compressed in a way that is not supported; use gzip or none")
 
 
-def read_body(request: Request, limit_bytes: int) -> bytes:
+def read_body(request: Request, limit_bytes: int, grow: Callable[[int], None] = lambda size: None) -> bytes:
     """The whole body, decoded. `limit_bytes` holds for what is sent and for what it decodes to.
+
+    `grow` is told how many bytes more are held, before they are; what it raises reaches the caller.
 
     Raises ContentTooLarge as soon as the limit is passed, whatever Content-Length says, IncompleteBody when less
     than Content-Length arrives, BadContent when a gzip body is damaged or ends early.
     """
     if request.content_length is not None and request.content_length > limit_bytes:
         raise ContentTooLarge(limit_bytes)
-    raw = _read_up_to(request, limit_bytes)
+    request.environ[BODY_LIMIT] = limit_bytes
+    raw = _read_up_to(request, limit_bytes, grow)
     # A client that hung up may leave a prefix that happens to parse: it is not what the client meant to send.
     if request.content_length is not None and len(raw) < request.content_length:
         raise IncompleteBody
-    return _gunzip(raw, limit_bytes) if _encoding(request) in ("gzip", "x-gzip") else raw
+    return _gunzip(raw, limit_bytes, grow) if _encoding(request) in ("gzip", "x-gzip") else raw
 
 
 def _encoding(request: Request) -> str:
     return (request.headers.get("Content-Encoding") or "").strip().lower()
 
 
-def _read_up_to(request: Request, limit_bytes: int) -> bytes:
+def _read_up_to(request: Request, limit_bytes: int, grow: Callable[[int], None]) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while chunk := _read_chunk(request):
         size += len(chunk)
         if size > limit_bytes:
             raise ContentTooLarge(limit_bytes)
+        grow(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -69,14 +79,21 @@ def _read_chunk(request: Request) -> bytes:
         raise IncompleteBody from error
 
 
-def _gunzip(raw: bytes, limit_bytes: int) -> bytes:
+def _gunzip(raw: bytes, limit_bytes: int, grow: Callable[[int], None]) -> bytes:
     decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    chunks: list[bytes] = []
+    size, rest = 0, raw
     try:
-        body = decoder.decompress(raw, limit_bytes + 1)
+        # Piece by piece: what there is no room for is not decoded.
+        while not decoder.eof and (chunk := decoder.decompress(rest, _DECODED_CHUNK)):
+            size, rest = size + len(chunk), decoder.unconsumed_tail
+            if size > limit_bytes:
+                raise ContentTooLarge(limit_bytes)
+            grow(len(chunk))
+            chunks.append(chunk)
     except zlib.error:
         raise BadContent("the gzip body is damaged") from None
-    if len(body) > limit_bytes:
-        raise ContentTooLarge(limit_bytes)
+    body = b"".join(chunks)
     if not decoder.eof or decoder.unused_data:
         raise BadContent("the gzip body is incomplete or has something behind it")
     return body

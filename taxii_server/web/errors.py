@@ -11,8 +11,11 @@ bad-request           400     not understood at HTTP level, or a body that ends 
 timeout               408     the body did not come in time
 conflict              409     it contradicts what is there already; the description says what
 too-large             413     the body is larger than max_content_length
+url-too-long          414     the URL is longer than max_url_bytes
 unsupported-media     415     Content-Type or Content-Encoding of the body
 bad-content           422     the body as a whole cannot be processed
+too-many-requests     429     a limit of requests, or of wrong credentials; try again after Retry-After seconds
+headers-too-large     431     more header fields than max_headers, or more bytes of them than max_header_bytes
 unavailable           503     the store cannot answer now; try again after Retry-After seconds
 internal              500     a fault of the server; the log has the error_id
 """
@@ -36,11 +39,14 @@ from taxii_server.errors import (
     Conflict,
     ContentTooLarge,
     Forbidden,
+    LockedOut,
     NotFound,
     StorageError,
     StorageUnavailable,
+    TooManyRequests,
 )
 from taxii_server.web.body import IncompleteBody, UnsupportedEncoding
+from taxii_server.web.head import HeadTooLarge
 from taxii_server.web.media import TAXII
 
 _log = logging.getLogger(__name__)
@@ -56,8 +62,11 @@ _TITLES = {
     408: ("timeout", "Request timeout"),
     409: ("conflict", "Conflict"),
     413: ("too-large", "Content too large"),
+    414: ("url-too-long", "URI too long"),
     415: ("unsupported-media", "Unsupported media type"),
     422: ("bad-content", "Unprocessable content"),
+    429: ("too-many-requests", "Too many requests"),
+    431: ("headers-too-large", "Request header fields too large"),
     500: ("internal", "Internal server error"),
     503: ("unavailable", "Service unavailable"),
 }
@@ -144,6 +153,18 @@ def register_errors(app: Flask) -> None:
         for challenge in error.challenges:
             response.headers.add("WWW-Authenticate", challenge)
         return response
+
+    @app.errorhandler(TooManyRequests)
+    def handle_too_many(error: TooManyRequests) -> Response:
+        if isinstance(error, LockedOut) and app.config["HIDE_UNAUTHENTICATED"]:
+            return error_response(404)
+        response = error_response(429, f"{error}; wait for as many seconds as Retry-After says.")
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
+
+    @app.errorhandler(HeadTooLarge)
+    def handle_head(error: HeadTooLarge) -> Response:
+        return error_response(error.status, str(error))
 
     @app.errorhandler(NotFound)
     def handle_not_found(_: NotFound) -> Response:

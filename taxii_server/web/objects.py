@@ -12,7 +12,7 @@ from taxii_server.service.query import ReadRequest
 from taxii_server.service.reading import Found
 from taxii_server.web import response as answers
 from taxii_server.web.body import check_encoding, read_body
-from taxii_server.web.context import open_collection, require_accept, require_content_type, visit
+from taxii_server.web.context import bodies, open_collection, require_accept, require_content_type, visit
 from taxii_server.web.media import TAXII
 from taxii_server.web.parameters import (
     EVERY_FIELD,
@@ -46,8 +46,9 @@ def add_objects(api_root: str, name: str) -> Response:
     collection, _ = open_collection(api_root, name, write=True)
     require_content_type()
     check_encoding(request)
-    body = read_body(request, visit().api_root(api_root).max_content_length)
-    return answers.resource(visit().add(collection, body), 202)
+    with bodies().hold() as grow:
+        body = read_body(request, visit().api_root(api_root).max_content_length, grow)
+        return answers.resource(visit().add(collection, body), 202)
 
 
 @blueprint.get("/objects/<object_id>/")
@@ -105,5 +106,5 @@ def _read(
 
 def _parameters(fields: frozenset[str], *, paging: bool = True) -> ReadParameters:
     settings = visit().settings
-    limits = Limits(settings.max_ids_per_match, settings.unknown_match == "reject")
+    limits = Limits(settings.max_ids_per_match, settings.unknown_match == "reject", settings.max_query_parameters)
     return read_parameters(request.query_string, fields, limits, paging=paging)

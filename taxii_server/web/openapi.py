@@ -1,7 +1,7 @@
 """The description of the whole HTTP interface (OpenAPI 3.1): openapi.json beside this module, written by hand.
 
 What is the same everywhere is not repeated in the file but added here: HEAD beside every GET, OPTIONS at every URL,
-and the headers of every answer.
+the headers of every answer, and the refusals that any request can meet before it is looked at.
 
 Why it needs credentials: it holds no secret, but a stranger learns nothing of this server but that it is there.
 """
@@ -22,6 +22,10 @@ _METHODS = ("get", "post", "delete")
 #: Headers of every answer of a URL that asks for credentials (app.py).
 EVERYWHERE = {"Vary": "Vary", "Cache-Control": "CacheControl", "X-Content-Type-Options": "NoSniff"}
 
+#: What may answer any request: status -> response; the second only where credentials are asked for.
+OF_ANY_HEAD = {"414": "UrlTooLong", "431": "HeadersTooLarge"}
+OF_ANY_SENDER = {"403": "Forbidden", "429": "TooManyRequests"}
+
 
 @blueprint.get(URL)
 def get_description() -> Response:
@@ -40,6 +44,8 @@ def describe() -> dict[str, Any]:
     shared = document["components"]["responses"]
     for path in document["paths"].values():
         operations = [path[method] for method in _METHODS if method in path]
+        for operation in operations:
+            operation["responses"] = dict(sorted((_anywhere(operation) | operation["responses"]).items()))
         answers = [answer for operation in operations for answer in operation["responses"].values()]
         for answer in answers:
             if "$ref" not in answer:
@@ -51,6 +57,11 @@ def describe() -> dict[str, Any]:
         if "get" in path:
             path["head"] = _head(path["get"], shared)
     return document
+
+
+def _anywhere(operation: dict[str, Any]) -> dict[str, Any]:
+    found = OF_ANY_HEAD if "security" in operation else OF_ANY_HEAD | OF_ANY_SENDER
+    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in found.items()}
 
 
 def _add_headers(answer: dict[str, Any]) -> None:
@@ -83,7 +94,7 @@ def _options(like: dict[str, Any]) -> dict[str, Any]:
     methods = {"description": "No body.", "headers": {"Allow": {"$ref": "#/components/headers/Allow"}}}
     _add_headers(methods)
     is_public = "security" in like
-    kept = () if is_public else ("401", "500", "503")
+    kept = [*OF_ANY_HEAD] if is_public else ["401", "500", "503", *OF_ANY_HEAD, *OF_ANY_SENDER]
     return {
         "operationId": f"{like['operationId']}_options",
         "tags": like["tags"],

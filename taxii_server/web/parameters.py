@@ -29,6 +29,7 @@ class Limits:
 
     max_values: int
     reject_unknown_match: bool
+    max_parameters: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ def read_parameters(raw: bytes, fields: frozenset[str], limits: Limits, *, pagin
     Raises BadQuery for a malformed one. Others are ignored: parameters that no endpoint defines, and
     match fields that this endpoint does not (unless the settings say to reject unknown ones).
     """
+    if raw.count(b"&") >= limits.max_parameters:
+        raise BadQuery("query string", f"more than {limits.max_parameters} parameters (max_query_parameters)")
     given = _pairs(raw)
     known = {f"match[{field}]" for field in EVERY_FIELD}
     if limits.reject_unknown_match:
@@ -118,7 +121,7 @@ def _limit(text: str) -> int:
 def _values(name: str, text: str, max_values: int) -> tuple[str, ...]:
     values = tuple(text.split(","))
     if len(values) > max_values:
-        raise BadQuery(name, f"more than {max_values} values; ask in several requests")
+        raise BadQuery(name, f"more than {max_values} values (max_ids_per_match); ask in several requests")
     if any(not value or value != value.strip() for value in values):
         raise BadQuery(name, "has an empty value or a space around one")
     return values

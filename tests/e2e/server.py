@@ -23,7 +23,7 @@ from typing import Any
 
 import requests
 
-from tests.world import COLLECTIONS, MT, OPEN_POLICY, PARTNERS, SERVER, audiences, collection
+from tests.world import COLLECTIONS, MT, OPEN_POLICY, PARTNERS, SERVER, audiences, collection, with_limits
 
 START_S = 60.0
 STOP_S = 40.0
@@ -64,7 +64,7 @@ def write_files(
     """The configuration of tests/world.py with some lanes, as files; the path of server.toml."""
     admin = {"admin": 'kind = "cert"\nclearance = "red"\nadmin = true\n'}
     texts = {
-        "config/server.toml": SERVER.format(settings=settings, max_content_length=max_content_length),
+        "config/server.toml": SERVER.format(settings=with_limits(settings), max_content_length=max_content_length),
         "config/policy.toml": policy,
         "config/partners.toml": partners or audiences(dict.fromkeys(PARTNERS, "") | admin),
     }
@@ -87,6 +87,10 @@ class Server:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.tokens: dict[str, str] = {}
+        #: the file of the CA that the server's certificate comes from; None: plain HTTP
+        self.ca: str | None = None
+        #: the client certificate and its key that a server which requires one is asked with
+        self.cert: tuple[str, str] | None = None
 
     # ---- the command line
 
@@ -147,7 +151,7 @@ class Server:
 
     def _ready(self) -> bool:
         try:
-            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return requests.get(f"{self.url}/readyz", timeout=5, **self._tls()).status_code == 200
         except requests.RequestException:
             return False
 
@@ -202,7 +206,10 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.ca else 'http'}://127.0.0.1:{self.port}"
+
+    def _tls(self) -> dict[str, Any]:
+        return {"verify": self.ca, "cert": self.cert} if self.ca else {}
 
     def objects_url(self, collection_id: str, root: str = "api2") -> str:
         return f"{self.url}/{root}/collections/{collection_id}/objects/"
@@ -214,7 +221,7 @@ class Server:
             headers["Authorization"] = f"Bearer {self.token(partner)}"
         if not url.startswith("http"):
             url = self.url + url
-        return requests.request(method, url, headers=headers, timeout=60, **more)
+        return requests.request(method, url, headers=headers, timeout=60, **(self._tls() | more))
 
     def get(self, url: str, partner: str | None = "rw", **more: Any) -> requests.Response:
         return self.request("GET", url, partner, **more)
@@ -229,9 +236,18 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, store: str | None = None, *, workers: int = 2, **files: Any) -> Iterator[Server]:
+def running(
+    folder: Path,
+    store: str | None = None,
+    *,
+    workers: int = 2,
+    ca: Path | None = None,
+    cert: tuple[str, str] | None = None,
+    **files: Any,
+) -> Iterator[Server]:
     """A server that answers; ended at the end, and then no process of it is left."""
     server = Server(folder, store, **files)
+    server.ca, server.cert = None if ca is None else str(ca), cert
     try:
         server.start(workers)
         yield server

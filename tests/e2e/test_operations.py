@@ -101,7 +101,7 @@ def test_reload_changes_the_policy_on_every_worker_and_back(hub: Server) -> None
     assert before[0] > 0
     set_policy(hub, CLOSED_POLICY)
     done = hub.cli("reload")
-    assert "is in force" in done.stdout
+    assert "in force" in done.stdout  # the server itself may have seen the edited file before
     time.sleep(KNOWN_S)
     assert seen_by_rw(hub) == [0, 0]
     assert "was in force already" in hub.cli("reload").stdout

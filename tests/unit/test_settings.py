@@ -188,6 +188,7 @@ def test_a_password_in_a_mongodb_url_is_masked(store: str, expected: str | None)
 
 
 def test_no_way_of_showing_settings_shows_a_password(server_toml: Path) -> None:
+    server_toml.touch(mode=0o600)
     settings = read(server_toml, 'store = "mongodb://hub:hunter2@db/hub"')
     lines = list(show(settings))
     assert "hunter2" not in repr(settings)

@@ -254,7 +254,7 @@ def test_an_altered_token_is_refused(room: Room) -> None:
     for place in range(0, len(token), 5):
         altered = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
         assert room.get(f"objects/?next={altered}").status_code == 400
-    for altered in (token[:-4], token + "AAAA", token * 2, "A" * 100_000):
+    for altered in (token[:-4], token + "AAAA", token * 2, "A" * 7_900):
         assert room.get(f"objects/?next={altered}").status_code == 400
 
 
@@ -341,7 +341,7 @@ def test_a_server_may_be_told_to_reject_unknown_match_fields(make_hub: MakeHub) 
 
 
 # POL-10
-@pytest.mark.parametrize(("count", "status"), [(500, 200), (501, 400), (10_000, 400)])
+@pytest.mark.parametrize(("count", "status"), [(500, 200), (501, 400), (10_000, 414)])
 def test_a_list_of_too_many_values_is_refused(hub: World, count: int, status: int) -> None:
     ids = ",".join(f"indicator--{number}" for number in range(count))
     assert hub.get(f"/api1/collections/{EMPTY}/objects/?match[id]={ids}").status_code == status

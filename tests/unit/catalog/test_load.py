@@ -55,6 +55,7 @@ def test_texts_that_travelled_need_no_files_and_have_the_same_digest(folder: Pat
 def test_nothing_of_server_toml_but_its_api_roots_goes_into_the_catalog(folder: Path) -> None:
     file = folder / "config/server.toml"
     file.write_text('store = "mongodb://u:hunter2@db/x"\n' + file.read_text(encoding="utf-8"), encoding="utf-8")
+    file.chmod(0o640)
     assert "hunter2" not in "".join(read_files(settings(folder)).values())
 
 
