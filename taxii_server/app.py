@@ -23,7 +23,7 @@ from taxii_server.service.refresh import Refresher
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
-from taxii_server.web import collection, discovery, objects, ops, quarantine, releases, rights
+from taxii_server.web import collection, discovery, objects, openapi, ops, quarantine, releases, rights
 from taxii_server.web.bodies import Bodies
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
@@ -65,7 +65,7 @@ def create_app(
         partner_per_minute=settings.partner_requests_per_minute,
     )
     register_context(app, authenticator, refresher.require_fresh, limits)
-    for module in (discovery, rights, collection, objects, quarantine, releases, ops):
+    for module in (discovery, rights, openapi, collection, objects, quarantine, releases, ops):
         app.register_blueprint(module.blueprint)
 
     @app.after_request

@@ -27,7 +27,10 @@ class IncompleteBody(Exception):
 
 
 def check_encoding(request: Request) -> None:
-    """Raise UnsupportedEncoding unless the body is plain or gzip."""
+    """Raise UnsupportedEncoding unless the body is plain or gzip, and chunked at most on its way."""
+    if (request.headers.get("Transfer-Encoding") or "chunked").strip().lower() not in ("chunked", "identity"):
+        # The server takes the chunks apart and leaves the coding inside them; what it hides must not be guessed.
+        raise UnsupportedEncoding("Transfer-Encoding other than chunked is not supported; use Content-Encoding: gzip")
     if _encoding(request) not in ("", "identity", "gzip", "x-gzip"):
         raise UnsupportedEncoding("the body is compressed in a way that is not supported; use gzip or none")
 

@@ -394,3 +394,12 @@ def test_one_version_in_two_stix_versions_is_two_records(room: Room) -> None:
     records = room.manifest(f"?match[id]={TWIN}&match[spec_version]=2.0,2.1")
     assert [each["media_type"][-3:] for each in records] == ["2.0", "2.1"]
     assert len({each["version"] for each in records}) == 1
+
+
+# ADD-09: a server takes chunks apart and leaves what lies below them as it is
+@pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "deflate, chunked", "chunked, gzip"])
+def test_a_transfer_coding_that_nobody_decodes_is_refused(room: Room, coding: str) -> None:
+    answer = send(room, envelope(indicator()), **(CHUNKED | {"HTTP_TRANSFER_ENCODING": coding}))
+    assert answer.status_code == 415
+    assert "Transfer-Encoding" in answer.json["description"]
+    assert not room.objects()

@@ -11,6 +11,7 @@ import pytest
 from taxii_server.cli import main
 from taxii_server.policy.reference import reference_text
 from taxii_server.web import errors
+from tests.unit.docs import api_page
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,6 +47,11 @@ def test_the_error_codes_of_the_readme_are_those_of_the_code() -> None:
 
 def test_the_policy_reference_is_the_parsers_own() -> None:
     assert (ROOT / "docs/policy.md").read_text(encoding="utf-8").endswith(reference_text())
+
+
+def test_the_page_of_the_interface_is_written_from_its_description() -> None:
+    """`python -m tests.unit.docs.api_page > docs/api.md` writes it anew."""
+    assert (ROOT / "docs/api.md").read_text(encoding="utf-8") == api_page.page()
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
