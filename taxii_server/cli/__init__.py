@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from taxii_server import __version__
+from taxii_server.cli.backup import backup, restore
 from taxii_server.cli.check import check, reload
 from taxii_server.cli.context import Session
 from taxii_server.cli.data import export, import_
@@ -37,6 +38,6 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 for command in (
     serve, demo, check, reload, token, password, policy, quarantine, release, who_can, ledger, explain, get, import_,
-    export,
+    export, backup, restore,
 ):  # fmt: skip
     main.add_command(command)

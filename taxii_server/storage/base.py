@@ -45,6 +45,7 @@ from taxii_server.model import (
 )
 from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.quarantine import Quarantine
+from taxii_server.storage.whole import Whole
 
 
 class Inside(Protocol):
@@ -205,6 +206,11 @@ class Store(ABC):
     @abstractmethod
     def quarantine(self) -> Quarantine:
         """What guards held back; no part of the records (see quarantine.py)."""
+
+    @property
+    @abstractmethod
+    def whole(self) -> Whole:
+        """All of the database as rows, out and in: backup and restore (see whole.py)."""
 
     # ---- statuses
 

@@ -40,6 +40,7 @@ from taxii_server.storage.mongo_events import InsideMongo
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_schema import portions
+from taxii_server.storage.mongo_whole import MongoWhole
 from taxii_server.times import now_position
 
 T = TypeVar("T")
@@ -225,6 +226,10 @@ class MongoStore(Store):
     @property
     def quarantine(self) -> MongoQuarantine:
         return MongoQuarantine(self._connection, self._now)
+
+    @property
+    def whole(self) -> MongoWhole:
+        return MongoWhole(self._connection)
 
     # ---- statuses
 

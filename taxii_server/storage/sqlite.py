@@ -38,6 +38,7 @@ from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
 from taxii_server.storage.sqlite_query import INSERT, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
+from taxii_server.storage.sqlite_whole import SQLiteWhole
 from taxii_server.times import format_position, instant_key, now_position
 
 #: Strict tables and json_each.
@@ -247,6 +248,14 @@ class SQLiteStore(Store):
     @property
     def quarantine(self) -> SQLiteQuarantine:
         return SQLiteQuarantine(self._database, self._now)
+
+    @property
+    def whole(self) -> SQLiteWhole:
+        return SQLiteWhole(*self.databases(), SQLiteStore)
+
+    def databases(self) -> tuple[Database, Database]:
+        """The file of the store and that of its ledger."""
+        return self._database, self._ledger.database
 
     # ---- statuses
 

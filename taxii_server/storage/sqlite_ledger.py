@@ -78,6 +78,11 @@ class SQLiteLedger(LedgerStore):
         with self._database.connection() as connection:
             return _version(connection.db, self._database.path) == VERSION
 
+    @property
+    def database(self) -> Database:
+        """Its file."""
+        return self._database
+
     def close(self) -> None:
         """Release connections."""
         self._database.close()

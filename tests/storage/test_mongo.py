@@ -44,6 +44,7 @@ from tests.storage.samples import (
     query,
     read,
 )
+from tests.storage.whole_contract import WholeContract
 
 Client = MongoClient[dict[str, Any]]
 
@@ -102,7 +103,9 @@ def label(store: Store) -> int:
     return new_labels(store, 1)[0]
 
 
-class TestContract(QuarantineContract, StoreContract):
+class TestContract(WholeContract, QuarantineContract, StoreContract):
+    fenced_by_a_broken_replacement = True
+
     @pytest.fixture
     def store_factory(self, store_factory: StoreFactory) -> StoreFactory:
         return store_factory

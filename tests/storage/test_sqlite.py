@@ -44,6 +44,7 @@ from tests.storage.samples import (
     query,
     read,
 )
+from tests.storage.whole_contract import WholeContract
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,7 +92,7 @@ def store(open_sqlite: Opener) -> SQLiteStore:
     return open_sqlite()
 
 
-class TestSQLite(QuarantineContract, StoreContract):
+class TestSQLite(WholeContract, QuarantineContract, StoreContract):
     @pytest.fixture
     def store_factory(self, open_sqlite: Opener) -> StoreFactory:
         return open_sqlite
