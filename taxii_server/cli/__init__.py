@@ -20,6 +20,7 @@ from taxii_server.cli.quarantine import quarantine
 from taxii_server.cli.release import release
 from taxii_server.cli.serve import serve
 from taxii_server.cli.token import password, token
+from taxii_server.cli.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
@@ -38,6 +39,6 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 for command in (
     serve, demo, check, reload, token, password, policy, quarantine, release, who_can, ledger, explain, get, import_,
-    export, backup, restore,
+    export, backup, restore, verify,
 ):  # fmt: skip
     main.add_command(command)

@@ -295,6 +295,39 @@ class Writer:
                 return facets
             after = page.records[-1].position
 
+    def relabel_by(
+        self,
+        ids: Iterable[str],
+        read: Callable[[Sequence[str]], Mapping[int, Traits]],
+        shown: frozenset[int] = frozenset(),
+    ) -> None:
+        """Give the records of these ids the labels that their texts ask for, when those that they have may be wrong.
+
+        `read` gives the traits of their texts by position; a record without any keeps the facets of its label. Who
+        polls gets what comes into sight by this, and the records at the positions `shown`.
+        """
+        wanted = sorted(ids)
+
+        def attempt(edition: int) -> tuple[int, ...]:
+            vocabulary = self._book.vocabularies[edition]
+            fresh = {position: vocabulary.project(traits) for position, traits in read(wanted).items()}
+
+            def facets_of(record: Record) -> Facets:
+                return fresh[record.position] if record.position in fresh else self._facets_of(record)
+
+            def key_of(label: int) -> LabelKey | None:
+                known = self._book.labels.get(label)
+                return None if known is None else known.key
+
+            def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
+                self._require_current(log_length, edition)
+                planned = plan_relabelling(present, facets_of, self._book.number)
+                return with_reopening(planned, present, key_of, self.readers, shown)
+
+            return self._store.write(wanted, plan)
+
+        self._settle(attempt)
+
     # ---- the transaction
 
     def _settle(self, attempt: Callable[[int], T]) -> T:

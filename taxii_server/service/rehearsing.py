@@ -152,6 +152,10 @@ class Rehearsal(Store):
         self._refuse()
 
     @property
+    def inspection(self) -> NoReturn:
+        self._refuse()
+
+    @property
     def whole(self) -> NoReturn:
         self._refuse()
 

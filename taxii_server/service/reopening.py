@@ -9,7 +9,7 @@ the same submitter posted before is compared, so that the work of a post does no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from taxii_server.model import EventPlan, Record
@@ -40,12 +40,22 @@ class _Reopened:
 
 
 def with_reopening(
-    plan: Plan, present: Mapping[str, Sequence[Record]], key_of: Callable[[int], LabelKey], readers: Readers
+    plan: Plan,
+    present: Mapping[str, Sequence[Record]],
+    key_of: Callable[[int], LabelKey | None],
+    readers: Readers,
+    shown: Collection[int] = (),
 ) -> Plan:
-    """The plan, with the event that tells of what it brings back, if anything. `key_of` gives the key of a label."""
+    """The plan, with the event that tells of what it brings back, if anything.
+
+    `key_of` gives the key of a label; None for one that nobody reads. `shown`: positions of records that come back in
+    any case.
+    """
 
     def read_by(label: int) -> Mapping[str, int]:
         key = key_of(label)
+        if key is None:
+            return {}
         # The submitter reads its own in any case, and its own copy does not bring what others posted into its sight.
         return {
             audience: delay
@@ -67,6 +77,11 @@ def with_reopening(
         if records and all(record.position in plan.deletes for record in records):
             # Something unknown hides nothing (STIX 3.3).
             found.gone.append(id_)
+            found.ids[id_] = frozenset({EVERYBODY})
+    for id_, records in present.items():
+        back = [record.position for record in records if record.position in shown]
+        if back:
+            found.records += [position for position in back if position not in found.records]
             found.ids[id_] = frozenset({EVERYBODY})
     if not (found.records or found.ids):
         return plan

@@ -43,6 +43,7 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
+from taxii_server.storage.inspection import Inspection
 from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.quarantine import Quarantine
 from taxii_server.storage.whole import Whole
@@ -211,6 +212,11 @@ class Store(ABC):
     @abstractmethod
     def whole(self) -> Whole:
         """All of the database as rows, out and in: backup and restore (see whole.py)."""
+
+    @property
+    @abstractmethod
+    def inspection(self) -> Inspection:
+        """The records as a check looks at them (see inspection.py)."""
 
     # ---- statuses
 

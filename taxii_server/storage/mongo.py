@@ -37,6 +37,7 @@ from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_inspection import MongoInspection
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_schema import portions
@@ -230,6 +231,10 @@ class MongoStore(Store):
     @property
     def whole(self) -> MongoWhole:
         return MongoWhole(self._connection)
+
+    @property
+    def inspection(self) -> MongoInspection:
+        return MongoInspection(self._connection)
 
     # ---- statuses
 

@@ -98,6 +98,11 @@ class _Snapshot(Snapshot):
             for row in cursor.sort(order):
                 yield _OUT[part](row)
 
+    def positions(self) -> Iterator[int]:
+        with self._database["records"].find(_RECORDS, {"_id": 1}, session=self._session) as cursor:
+            for row in cursor.sort("_id", ASCENDING):
+                yield int(row["_id"])
+
 
 class _Loading(Loading):
     def __init__(self, database: Database[Document]) -> None:

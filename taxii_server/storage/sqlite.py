@@ -34,6 +34,7 @@ from taxii_server.storage.bands import first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_inspection import SQLiteInspection
 from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
 from taxii_server.storage.sqlite_query import INSERT, page_statement
@@ -252,6 +253,10 @@ class SQLiteStore(Store):
     @property
     def whole(self) -> SQLiteWhole:
         return SQLiteWhole(*self.databases(), SQLiteStore)
+
+    @property
+    def inspection(self) -> SQLiteInspection:
+        return SQLiteInspection(self._database)
 
     def databases(self) -> tuple[Database, Database]:
         """The file of the store and that of its ledger."""

@@ -104,6 +104,10 @@ class _Snapshot(Snapshot):
         for row in cursor:
             yield (*row[:10], _refs(row[10]), _refs(row[11]), row[12])
 
+    def positions(self) -> Iterator[int]:
+        for (position,) in self._db.execute("SELECT position FROM records ORDER BY position"):
+            yield position
+
     def _of(self, part: str) -> sqlite3.Connection:
         return self._ledger if part == "ledger" else self._db
 

@@ -125,6 +125,10 @@ class Snapshot(ABC):
     def rows(self, part: str) -> Iterator[Row]:
         """The rows of one of PARTS: log, records and catalogs by their number, the ledger by strand and number."""
 
+    @abstractmethod
+    def positions(self) -> Iterator[int]:
+        """The positions of the records, ascending, without reading the records."""
+
 
 class Loading(ABC):
     """A database that is being filled. Nobody uses it before `finish`."""

@@ -14,7 +14,7 @@ import pytest
 from taxii_server.errors import StorageUnavailable
 from taxii_server.model import POSITION_UNIT
 from taxii_server.service.backup import MANIFEST, Backup, BackupError, make_backup, restore
-from taxii_server.service.checking import check
+from taxii_server.service.verify import Verifier
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
 from taxii_server.storage.sqlite import SQLiteStore
@@ -104,7 +104,7 @@ def test_partners_poll_on_where_they_were_on_the_other_store(
         assert [a.message for a in moved.post("alice", "alice-box", malware(ids[0], **marked("green")))] == [
             "already present"
         ]
-        assert check(moved.hub.store).faults == ()
+        assert Verifier(moved.hub.store).check().faults == ()
         assert moved.hub.store.ledger.count() > 0
     finally:
         moved.close()
