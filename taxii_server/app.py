@@ -13,6 +13,7 @@ from taxii_server.auth.secrets import PasswordChecker
 from taxii_server.auth.token import BearerScheme
 from taxii_server.service.hub import Hub
 from taxii_server.service.refresh import Refresher
+from taxii_server.service.upkeep import Upkeep
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
@@ -55,6 +56,9 @@ def create_app(settings: Settings, store: Store | None = None, *, background: bo
         return compress(request, response)
 
     refresher.start()
+    upkeep = app.extensions["taxii_server.upkeep"] = Upkeep(hub)
+    if background:
+        upkeep.start()
     return app
 
 

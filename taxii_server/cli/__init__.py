@@ -18,6 +18,7 @@ from taxii_server.cli.ledger import ledger
 from taxii_server.cli.policy import policy, who_can
 from taxii_server.cli.quarantine import quarantine
 from taxii_server.cli.release import release
+from taxii_server.cli.retention import retention
 from taxii_server.cli.serve import serve
 from taxii_server.cli.token import password, token
 from taxii_server.cli.verify import verify
@@ -39,6 +40,6 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 for command in (
     serve, demo, check, reload, token, password, policy, quarantine, release, who_can, ledger, explain, get, import_,
-    export, backup, restore, verify,
+    export, backup, restore, verify, retention,
 ):  # fmt: skip
     main.add_command(command)

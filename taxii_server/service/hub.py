@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from taxii_server import audit
-from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, require_enforceable, with_filed
+from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, with_filed
 from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageUnavailable
 from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog
 from taxii_server.service.book import Book
@@ -72,8 +72,6 @@ class Hub:
         if applied is None or (self._snapshot is not None and self._snapshot.epoch == applied.epoch):
             return
         catalog = parse_catalog(applied.files)
-        # A newer release may have applied rules that this one would pass over in silence.
-        require_enforceable(catalog)
         self.book.sync()
         self._swap(applied.epoch, Sights(catalog, self.book, applied.moment))
 

@@ -33,6 +33,8 @@ from taxii_server.service.cursor import derived_key
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
 
+#: Kind of the entry that names the last entries of strands whose beginnings were removed (service/pruning.py).
+PRUNED = "pruned"
 FORMS = ("whole", "copy", "metadata")
 _METADATA = FORMS.index("metadata")
 _CODES = {"whole": 0, "copy": 1, "relation": _METADATA}
@@ -122,20 +124,36 @@ class Ledger:
     def deleted(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
         """Record that these records of one object are about to be deleted. Raises StorageUnavailable."""
         if self._enabled and records:
-            versions = [[r.position, r.version, r.version_key, r.collection, r.submitter] for r in records]
-            items = sorted(Item(r.position, r.label, 0) for r in records)
-            about = _facts(actor, {**facts, "versions": versions})
-            self._record(Note("deleted", about, actor.partner, records[0].id, items, firm=True))
+            self._record(_deletion(actor, facts, records))
+
+    def removed(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
+        """Record that these records, of any objects, are about to be removed. Raises StorageUnavailable."""
+        groups: dict[str, list[Record]] = {}
+        for record in records:
+            groups.setdefault(record.id, []).append(record)
+        if self._enabled:
+            self._record(*(_deletion(actor, facts, some) for some in groups.values()))
+
+    def pruned(self, facts: Mapping[str, object]) -> None:
+        """Record which entries are about to be removed, also when nothing else is recorded any more.
+
+        Raises StorageUnavailable.
+        """
+        self._record(Note(PRUNED, facts, firm=True))
 
     # ---- writing
 
-    def _record(self, note: Note) -> None:
-        """Return when the note is in the ledger. Those that wait at the same time go in one write."""
+    def _record(self, *notes: Note) -> None:
+        """Return when the notes are in the ledger. Those that wait at the same time go in one write."""
+        if not notes:
+            return
         pid = os.getpid()
         strand = self._strands.get(pid) or self._strands.setdefault(pid, _Strand())
-        ticket = _Ticket(note)
+        tickets = [_Ticket(note) for note in notes]
+        # The queue is taken whole: the first is done when all are.
+        ticket = tickets[0]
         with strand.lock:
-            strand.queue.append(ticket)
+            strand.queue += tickets
         with strand.turn:
             if not ticket.done:
                 with strand.lock:
@@ -186,6 +204,14 @@ class Ledger:
                 named.update(named_heads(entry))
         loose = [head for head in self._store.ledger.heads() if head.strand != strand and head not in named]
         return Note(kind, {"heads": [[head.strand, head.number, head.hash.hex()] for head in loose]})
+
+
+def _deletion(actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> Note:
+    """That these records of one object are about to go."""
+    versions = [[r.position, r.version, r.version_key, r.collection, r.submitter] for r in records]
+    items = sorted(Item(r.position, r.label, 0) for r in records)
+    about = _facts(actor, {**facts, "versions": versions})
+    return Note("deleted", about, actor.partner, records[0].id, items, firm=True)
 
 
 def _facts(actor: Actor, more: Mapping[str, object]) -> dict[str, object]:

@@ -26,7 +26,7 @@ from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, pl
 from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.traits import read_traits
 from taxii_server.stix.validate import Strictness, read_object
-from taxii_server.storage.base import Plan, Store
+from taxii_server.storage.base import Inside, Plan, Store
 from taxii_server.storage.quarantine import Entry
 from taxii_server.times import format_position
 
@@ -107,17 +107,29 @@ class Writer:
 
         What `pick` raises reaches the caller, with nothing deleted.
         """
+        return self.remove([object_id], lambda present: pick(present.get(object_id, ())))
+
+    def remove(
+        self,
+        ids: Sequence[str],
+        pick: Callable[[Mapping[str, Sequence[Record]]], Sequence[Record]],
+        quiet: Callable[[Inside], Sequence[str]] = lambda inside: (),
+    ) -> list[Record]:
+        """Delete, in one transaction, those records of these ids that `pick` chooses; which went. As `delete`.
+
+        `quiet`: see with_reopening.
+        """
         gone: list[Record] = []
 
         def attempt(edition: int) -> tuple[int, ...]:
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
                 self._require_current(log_length, edition)
                 self._require_exact(present)
-                gone[:] = pick(present.get(object_id, ()))
+                gone[:] = pick(present)
                 planned = plan_deletion(gone, present, self._facets_of, self._book.number)
-                return with_reopening(planned, present, self._key_of, self.readers)
+                return with_reopening(planned, present, self._key_of, self.readers, quiet=quiet)
 
-            return self._store.write([object_id], plan)
+            return self._store.write(ids, plan)
 
         self._settle(attempt)
         return gone

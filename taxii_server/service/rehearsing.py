@@ -156,6 +156,10 @@ class Rehearsal(Store):
         self._refuse()
 
     @property
+    def chores(self) -> NoReturn:
+        self._refuse()
+
+    @property
     def whole(self) -> NoReturn:
         self._refuse()
 

@@ -43,6 +43,7 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
+from taxii_server.storage.chores import Chores
 from taxii_server.storage.inspection import Inspection
 from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.quarantine import Quarantine
@@ -217,6 +218,11 @@ class Store(ABC):
     @abstractmethod
     def inspection(self) -> Inspection:
         """The records as a check looks at them (see inspection.py)."""
+
+    @property
+    @abstractmethod
+    def chores(self) -> Chores:
+        """Leases of background work, and what is cleared away (see chores.py)."""
 
     # ---- statuses
 

@@ -35,6 +35,7 @@ from taxii_server.model import (
 from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
 from taxii_server.storage.mongo_inspection import MongoInspection
@@ -235,6 +236,10 @@ class MongoStore(Store):
     @property
     def inspection(self) -> MongoInspection:
         return MongoInspection(self._connection)
+
+    @property
+    def chores(self) -> MongoChores:
+        return MongoChores(self._connection, self._now)
 
     # ---- statuses
 

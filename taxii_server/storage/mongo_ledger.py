@@ -52,6 +52,10 @@ class MongoLedger(LedgerStore):
         with self._connection.call(patient=True) as database:
             return database[COLLECTION].estimated_document_count()
 
+    def drop(self, strand: str, through: int) -> int:
+        with self._connection.call(patient=True) as database:
+            return database[COLLECTION].delete_many({"s": strand, "n": {"$lte": Int64(through)}}).deleted_count
+
     def walk(self) -> Iterator[Entry]:
         place: Document = {}
         while True:

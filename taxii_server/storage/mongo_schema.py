@@ -23,7 +23,7 @@ from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailur
 
 from taxii_server.errors import SchemaTooNew, StorageError, StorageUnavailable
 from taxii_server.model import POSITION_MAX, POSITION_UNIT, Draft, PageQuery, Record
-from taxii_server.storage import mongo_ledger, mongo_quarantine
+from taxii_server.storage import mongo_chores, mongo_ledger, mongo_quarantine
 from taxii_server.storage.mongo_connection import CLOCK, NEEDS_REPLICA_SET, Document
 from taxii_server.times import format_position, instant_key
 
@@ -88,6 +88,7 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
     "catalog": [],
     mongo_quarantine.COLLECTION: mongo_quarantine.INDEXES,
     mongo_ledger.COLLECTION: mongo_ledger.INDEXES,
+    mongo_chores.COLLECTION: [],
     "meta": [],
 }
 #: Every collection of a store.

@@ -32,6 +32,7 @@ from taxii_server.model import (
 from taxii_server.storage import sqlite_events as events
 from taxii_server.storage.bands import first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.sqlite_chores import SQLiteChores
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
 from taxii_server.storage.sqlite_inspection import SQLiteInspection
@@ -257,6 +258,10 @@ class SQLiteStore(Store):
     @property
     def inspection(self) -> SQLiteInspection:
         return SQLiteInspection(self._database)
+
+    @property
+    def chores(self) -> SQLiteChores:
+        return SQLiteChores(self._database, self._now)
 
     def databases(self) -> tuple[Database, Database]:
         """The file of the store and that of its ledger."""

@@ -100,6 +100,10 @@ class SQLiteLedger(LedgerStore):
             (number,) = connection.db.execute("SELECT count(*) FROM entries").fetchone()
             return int(number)
 
+    def drop(self, strand: str, through: int) -> int:
+        with self._database.writing() as db:
+            return db.execute("DELETE FROM entries WHERE strand = ? AND number <= ?", (strand, through)).rowcount
+
     def walk(self) -> Iterator[Entry]:
         place: tuple[str, int] = ("", 0)
         sql = f"SELECT {_COLUMNS} FROM entries WHERE (strand, number) > (?, ?) ORDER BY strand, number LIMIT {_PORTION}"  # noqa: S608

@@ -28,6 +28,7 @@ from taxii_server.storage.mongo_connection import Connection
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
 from tests.mongo import running_mongod
+from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
 from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
@@ -103,7 +104,7 @@ def label(store: Store) -> int:
     return new_labels(store, 1)[0]
 
 
-class TestContract(WholeContract, QuarantineContract, StoreContract):
+class TestContract(ChoresContract, WholeContract, QuarantineContract, StoreContract):
     fenced_by_a_broken_replacement = True
 
     @pytest.fixture
