@@ -70,9 +70,9 @@ class ChoresContract:
             clock.us += 10
         with store.whole.snapshot() as snapshot:
             assert [row[0] for row in snapshot.rows("catalogs")] == [1, 2, 3, 4, 5]
-        # The third was in force until the fourth was applied.
-        assert store.chores.forget_catalogs(clock.us - 25) == 1
-        assert store.chores.forget_catalogs(clock.us + 1) == 2
+        # The third was in force until 20 µs ago.
+        assert store.chores.forget_catalogs(clock.us - 25) == 2
+        assert store.chores.forget_catalogs(clock.us + 1) == 1
         assert store.chores.forget_catalogs(clock.us + 1) == 0
         with store.whole.snapshot() as snapshot:
             assert [row[0] for row in snapshot.rows("catalogs")] == [4, 5]
