@@ -30,6 +30,10 @@ _LOOK_S = 60.0
 _FIRST_LOOK_S = 2.0
 
 
+def _no_pause() -> None:
+    """Where nothing is written, nobody waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """What one round removed."""
@@ -90,7 +94,8 @@ class Upkeep:
             raise StorageUnavailable("another process is removing old objects now; try again later")
         try:
             settings, store = self._hub.settings, self._hub.store
-            removed = Retention(self._hub, dry=dry, pause=self._pause).run(definitions=definitions)
+            pause = _no_pause if dry else self._pause
+            removed = Retention(self._hub, dry=dry, pause=pause).run(definitions=definitions)
             entries = 0
             if pruning and settings.ledger_keep_days:
                 before = store.present() - settings.ledger_keep_days * _DAY_US
