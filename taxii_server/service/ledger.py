@@ -20,7 +20,8 @@ import sys
 import threading
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -42,6 +43,8 @@ _CODES = {"whole": 0, "copy": 1, "relation": _METADATA}
 NO_HASH = b"\0" * 32
 NAMING_EVERY = 1000
 _MAX_CHARS = 500
+#: How long a reader waits at most for its entry to be on its way before it builds the answer.
+_HEAD_START_S = 0.002
 _WIDTH = 8  # bytes of a number in items before they are compressed
 _LEVEL = 3  # of compression: the next ones take three times as long for 4 % less
 # What a stranger wrote may hold half a character: only ASCII is the same everywhere.
@@ -70,19 +73,26 @@ class Note:
 
 @dataclass(slots=True)
 class _Ticket:
-    """A note that waits for being written."""
+    """A note that waits for being written. `begun` is set when the store is about to get it, `ended` afterwards."""
 
     note: Note
-    done: bool = False
+    begun: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+
+    def wait(self) -> None:
+        """Return when the note is in the ledger. Raises StorageUnavailable when it is not."""
+        self.ended.wait()
+        if self.error is not None:
+            raise StorageUnavailable(f"the ledger cannot be written: {self.error}") from self.error
 
 
 @dataclass(slots=True)
 class _Strand:
-    """The strand of one process. `turn` is held by the one thread that writes."""
+    """The strand of one process, and the one thread that writes it."""
 
+    scribe: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ledger"))
     lock: threading.Lock = field(default_factory=threading.Lock)
-    turn: threading.Lock = field(default_factory=threading.Lock)
     queue: list[_Ticket] = field(default_factory=list)
     #: the last entry; None before the first one, and after a failure
     head: Head | None = None
@@ -101,10 +111,14 @@ class Ledger:
 
     def delivered(
         self, actor: Actor, facts: Mapping[str, object], items: Iterable[Served], *, object_id: str, content: bool
-    ) -> None:
-        """Record a read that gives something away. Raises StorageUnavailable: then nothing may be given away."""
+    ) -> Callable[[], None]:
+        """Begin to record a read that gives something away.
+
+        Nothing may be given away before the function that is returned has returned: it waits for the entry, and
+        raises StorageUnavailable when there is none. Until then the answer can be built.
+        """
         if not self._enabled:
-            return
+            return _nothing
         found: dict[int, tuple[int, int, int]] = {}
         for item in items:
             record = item.record
@@ -113,54 +127,60 @@ class Ledger:
             form = _CODES[item.form] if content else _METADATA
             if position not in found or form < found[position][2]:
                 found[position] = (position, record.label, form)
-        if found:
-            self._record(Note("delivered", _facts(actor, facts), actor.partner, object_id, sorted(found.values())))
+        if not found:
+            return _nothing
+        note = Note("delivered", _facts(actor, facts), actor.partner, object_id, sorted(found.values()))
+        return self._begin(note).wait
 
     def refused(self, actor: Actor, facts: Mapping[str, object], object_id: str) -> None:
         """Record a look-up that was refused. Raises StorageUnavailable."""
         if self._enabled:
-            self._record(Note("refused", _facts(actor, facts), actor.partner, object_id))
+            self._begin(Note("refused", _facts(actor, facts), actor.partner, object_id)).wait()
 
     def deleted(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
         """Record that these records of one object are about to be deleted. Raises StorageUnavailable."""
         if self._enabled and records:
-            self._record(_deletion(actor, facts, records))
+            self._begin(_deletion(actor, facts, records)).wait()
 
     def removed(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
         """Record that these records, of any objects, are about to be removed. Raises StorageUnavailable."""
         groups: dict[str, list[Record]] = {}
         for record in records:
             groups.setdefault(record.id, []).append(record)
-        if self._enabled:
-            self._record(*(_deletion(actor, facts, some) for some in groups.values()))
+        if self._enabled and groups:
+            self._begin(*(_deletion(actor, facts, some) for some in groups.values())).wait()
 
     def pruned(self, facts: Mapping[str, object]) -> None:
         """Record which entries are about to be removed, also when nothing else is recorded any more.
 
         Raises StorageUnavailable.
         """
-        self._record(Note(PRUNED, facts, firm=True))
+        self._begin(Note(PRUNED, facts, firm=True)).wait()
 
     # ---- writing
 
-    def _record(self, *notes: Note) -> None:
-        """Return when the notes are in the ledger. Those that wait at the same time go in one write."""
-        if not notes:
-            return
+    def _begin(self, *notes: Note) -> _Ticket:
+        """Hand the notes to the thread that writes; who waits for the ticket waits for all of them.
+
+        Those that wait at the same time go in one write.
+        """
         pid = os.getpid()
         strand = self._strands.get(pid) or self._strands.setdefault(pid, _Strand())
         tickets = [_Ticket(note) for note in notes]
-        # The queue is taken whole: the first is done when all are.
         ticket = tickets[0]
         with strand.lock:
+            # The queue is taken whole: all of these are in one write.
             strand.queue += tickets
-        with strand.turn:
-            if not ticket.done:
-                with strand.lock:
-                    batch, strand.queue = strand.queue, []
-                self._write(strand, batch)
-        if ticket.error is not None:
-            raise StorageUnavailable(f"the ledger cannot be written: {ticket.error}") from ticket.error
+        strand.scribe.submit(self._write_waiting, strand)
+        # Whoever computes on without a pause would keep the other thread from even sending the entry to the database.
+        ticket.begun.wait(_HEAD_START_S)
+        return ticket
+
+    def _write_waiting(self, strand: _Strand) -> None:
+        with strand.lock:
+            batch, strand.queue = strand.queue, []
+        if batch:
+            self._write(strand, batch)
 
     def _write(self, strand: _Strand, batch: Sequence[_Ticket]) -> None:
         head, strand.head = strand.head, None
@@ -168,6 +188,8 @@ class Ledger:
         try:
             notes = [ticket.note for ticket in batch]
             entries = self._entries(head, notes)
+            for ticket in batch:
+                ticket.begun.set()
             self._store.ledger.append(entries, firm=any(note.firm for note in notes))
             last = entries[-1]
             # After a failure nobody knows which of the entries are there: the next write begins another strand.
@@ -177,7 +199,9 @@ class Ledger:
             error = failure
         finally:
             for ticket in batch:
-                ticket.done, ticket.error = True, error
+                ticket.error = error
+                ticket.begun.set()
+                ticket.ended.set()
 
     def _entries(self, head: Head | None, notes: Sequence[Note]) -> list[Entry]:
         if self._key is None:
@@ -212,6 +236,10 @@ def _deletion(actor: Actor, facts: Mapping[str, object], records: Sequence[Recor
     items = sorted(Item(r.position, r.label, 0) for r in records)
     about = _facts(actor, {**facts, "versions": versions})
     return Note("deleted", about, actor.partner, records[0].id, items, firm=True)
+
+
+def _nothing() -> None:
+    """Nothing to wait for."""
 
 
 def _facts(actor: Actor, more: Mapping[str, object]) -> dict[str, object]:
