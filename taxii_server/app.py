@@ -20,6 +20,7 @@ from taxii_server.auth.token import BearerScheme
 from taxii_server.policy import Audience
 from taxii_server.service.hub import Hub
 from taxii_server.service.refresh import Refresher
+from taxii_server.service.upkeep import Upkeep
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
@@ -79,6 +80,9 @@ def create_app(
 
     app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
     refresher.start()
+    upkeep = app.extensions["taxii_server.upkeep"] = Upkeep(hub)
+    if background:
+        upkeep.start()
     return app
 
 

@@ -14,7 +14,15 @@ from tests.mongo import mongo_server, with_database
 
 # The suites of the storage contract explain their assertions like a test file. Here, because tests of other folders
 # use their samples: a module has to be named before anyone imports it.
-for module in ("contract", "events_contract", "ledger_contract", "quarantine_contract", "samples"):
+for module in (
+    "contract",
+    "events_contract",
+    "ledger_contract",
+    "quarantine_contract",
+    "whole_contract",
+    "chores_contract",
+    "samples",
+):
     pytest.register_assert_rewrite(f"tests.storage.{module}")
 
 TEST_TIMEOUT_S = 180

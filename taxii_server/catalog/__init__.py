@@ -7,7 +7,6 @@ from taxii_server.catalog.parse import (
     check_settings,
     digest_of,
     parse_catalog,
-    require_enforceable,
 )
 from taxii_server.catalog.schema import Catalog, Collection, Limits, Rights
 from taxii_server.catalog.template import collection_text
@@ -27,7 +26,6 @@ __all__ = [
     "parse_catalog",
     "read_files",
     "read_releases",
-    "require_enforceable",
     "with_filed",
     "with_releases",
 ]

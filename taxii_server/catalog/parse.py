@@ -72,32 +72,12 @@ def check_catalog(files: Mapping[str, str], settings: Settings | None = None) ->
     With `settings`, it also has to agree with those of this server. Raises ConfigError with everything that is wrong.
     """
     catalog = parse_catalog(files)
-    problems = [*_not_enforced(catalog), *rules.check(catalog.policy)]
+    problems = rules.check(catalog.policy)
     if settings is not None:
         problems += check_settings(settings, catalog)
     if problems:
         raise ConfigError(problems)
     return catalog
-
-
-def require_enforceable(catalog: Catalog) -> None:
-    """Raise ConfigError for what this release does not carry out."""
-    problems = _not_enforced(catalog)
-    if problems:
-        raise ConfigError(problems)
-
-
-def _not_enforced(catalog: Catalog) -> list[Problem]:
-    """What is declared and not carried out by this release: it must not look as if it were."""
-    return [
-        *(
-            Problem(
-                f"{COLLECTIONS}{each.name}.toml", "retention_days", "removing old objects is not supported yet; set 0"
-            )
-            for each in catalog.collections.values()
-            if each.retention_days
-        ),
-    ]
 
 
 def check_settings(settings: Settings, catalog: Catalog) -> list[Problem]:

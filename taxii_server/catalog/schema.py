@@ -99,7 +99,14 @@ class Collection:
         "How objects are checked when they are posted: schema (ids, times, references, markings, and the OASIS schema "
         "of their type) or structure, without the schema, for sources that keep to it only roughly.",
     )
-    retention_days: int = row(whole(0), 0, "After how many days an object may be removed. 0: it is kept.")
+    retention_days: int = row(
+        whole(0, 36_500), 0,
+        "After how many days an object version is removed, counted from its date_added (docs/upkeep.md). 0: never.",
+    )
+    retention_versions: int = row(
+        whole(0), 0,
+        "How many versions of an object by one submitter are kept; older ones are removed. 0: all of them.",
+    )
     limits: Limits = field(default_factory=Limits)
 # fmt: on
 

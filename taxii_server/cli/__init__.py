@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from taxii_server import __version__
+from taxii_server.cli.backup import backup, restore
 from taxii_server.cli.certificate import certificate
 from taxii_server.cli.check import check, reload
 from taxii_server.cli.context import Session
@@ -18,8 +19,10 @@ from taxii_server.cli.ledger import ledger
 from taxii_server.cli.policy import policy, who_can
 from taxii_server.cli.quarantine import quarantine
 from taxii_server.cli.release import release
+from taxii_server.cli.retention import retention
 from taxii_server.cli.serve import serve
 from taxii_server.cli.token import password, token
+from taxii_server.cli.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
@@ -38,6 +41,6 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 for command in (
     serve, demo, check, reload, token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
-    get, import_, export,
+    get, import_, export, backup, restore, verify, retention,
 ):  # fmt: skip
     main.add_command(command)

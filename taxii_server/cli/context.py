@@ -16,7 +16,16 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, Collection, check_catalog, read_files
@@ -78,25 +87,33 @@ def require_private(settings: Settings) -> None:
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None = None) -> Iterator[Any]:
-    """A callable that takes how many are done (of how many, if that is not known before).
+def progress_bar(what: str, total: int | None = None, *, rate: bool = False) -> Iterator[Any]:
+    """A callable that takes how many are done, of how many if that is not known before, and of what: each has a bar.
 
     A bar on a terminal, nothing elsewhere or when nothing happens.
     """
     if not err.is_terminal:
-        yield lambda done, of=None: None
+        yield lambda done, of=None, of_what=what: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    speed = (_Rate(),) if rate else ()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *speed, TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as progress:
-        task = None
+        tasks: dict[str, Any] = {}
 
-        def advance(done: int, of: int | None = total) -> None:
-            nonlocal task
-            if task is None:
-                task = progress.add_task(what, total=of)
-            progress.update(task, completed=done)
+        def advance(done: int, of: int | None = total, of_what: str = what) -> None:
+            if of_what not in tasks:
+                tasks[of_what] = progress.add_task(of_what, total=of)
+            progress.update(tasks[of_what], completed=done, total=of)
 
         yield advance
+
+
+class _Rate(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from taxii_server.errors import NotFound
 from taxii_server.service.book import Book
 from taxii_server.service.checking import check
 from taxii_server.service.disclosures import Delivery, Disclosures, Event, Holder
-from taxii_server.service.ledger import FORMS
+from taxii_server.service.ledger import FORMS, Ledger
+from taxii_server.service.pruning import prune
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import Head
@@ -139,6 +140,25 @@ def verify(session: Session, anchor: Path | None) -> None:
         err.print(f"[red]error[/red] {counted}, {len(finding.faults)} fault(s)")
         sys.exit(1)
     err.print(f"[green]ok[/green] {counted}")
+
+
+@ledger.command("prune", cls=Command)
+@click.option("--keep-days", type=click.IntRange(1), required=True, help="Entries of the last so many days stay.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be removed; change nothing.")
+@pass_session
+def prune_(session: Session, keep_days: int, dry_run: bool) -> None:
+    """Remove old entries for good. What they told can never be told again; what is left can still be verified.
+
+    A running server does so by itself when ledger_keep_days is set.
+
+    \b
+    Example:
+      taxii-server ledger prune --keep-days 1095
+    """
+    with _store(session) as store:
+        before = store.present() - keep_days * 86_400_000_000
+        count = prune(store, Ledger(store), before, dry=dry_run)
+    click.echo(f"{count} entries {'would go' if dry_run else 'removed'}")
 
 
 @ledger.command("heads", cls=Command)

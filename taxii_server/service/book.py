@@ -205,6 +205,10 @@ class Book:
         since = self.vocabularies[self._since[label.number]]
         return since.covers(vocabulary) or _still_exact(label.key, since, since.union(vocabulary))
 
+    def edition_of(self, label: Label) -> int:
+        """The number of the vocabulary that the label was written under."""
+        return self._since[label.number]
+
     def coarse(self) -> list[int]:
         """The labels whose records must be labelled anew, ascending."""
         return sorted(label.number for label in list(self.labels.values()) if not label.exact)

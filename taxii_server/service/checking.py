@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from taxii_server.service.ledger import NO_HASH, hash_of, ledger_key, named_heads, unpack
+from taxii_server.service.ledger import NO_HASH, PRUNED, hash_of, ledger_key, named_heads, unpack
+from taxii_server.service.pruning import pruned_heads
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
 
@@ -35,7 +36,8 @@ def check(store: Store, anchors: Sequence[Head] = (), progress: Callable[[int], 
     May run beside a server that writes. `progress` is told how many entries are done.
     """
     key = ledger_key(store)
-    # First who is named, then all entries: what was named by then must be there.
+    # First who is named, then all entries: what was named by then must be there, unless it was removed on purpose.
+    pruned = pruned_heads(store.ledger.find(LedgerQuery(kinds=(PRUNED,))), key)
     named = _named(store.ledger.find(LedgerQuery(kinds=NAMING)))
     for anchor in anchors:
         named.setdefault((anchor.strand, anchor.number), {})[anchor.hash] = "the anchor"
@@ -46,12 +48,14 @@ def check(store: Store, anchors: Sequence[Head] = (), progress: Callable[[int], 
     for entry in store.ledger.walk():
         if before is not None and before.strand != entry.strand:
             before = None
-        faults += _faults(entry, before, key, named.pop((entry.strand, entry.number), {}))
+        whose = named.pop((entry.strand, entry.number), {})
+        faults += _faults(entry, before, key, whose, pruned.get(entry.strand))
         ends[entry.strand] = entry.number
         before = entry
         done += 1
         progress(done)
-    faults += _missing(named, ends)
+    pruned |= pruned_heads(store.ledger.find(LedgerQuery(kinds=(PRUNED,))), key)
+    faults += _missing(named, ends, pruned)
     return Finding(done, len(ends), tuple(sorted(faults, key=lambda fault: (fault.strand, fault.number))))
 
 
@@ -71,15 +75,22 @@ def _named(entries: Iterable[Entry]) -> _Named:
     return found
 
 
-def _faults(entry: Entry, before: Entry | None, key: bytes, named: dict[bytes, str]) -> list[Fault]:
-    """What is wrong with an entry that follows another one of its strand, or begins it."""
+def _faults(
+    entry: Entry, before: Entry | None, key: bytes, named: dict[bytes, str], pruned: Head | None
+) -> list[Fault]:
+    """What is wrong with an entry that follows another one of its strand, or begins it, or what is left of it."""
     whats: list[str] = []
     expected = before.number + 1 if before else 1
+    previous = before.hash if before else NO_HASH
+    if pruned is not None and before is None and entry.number > 1:
+        # All up to the pruned one may be gone; while it is removed, some of it is still there.
+        expected = min(entry.number, pruned.number + 1)
+        previous = pruned.hash if entry.number == pruned.number + 1 else entry.previous
     if entry.number != expected:
         last = entry.number - 1
         missing = f"entry {expected} is missing" if last == expected else f"entries {expected} to {last} are missing"
         return [Fault(entry.strand, expected, missing), *_faults_alone(entry, key, named)]
-    if entry.previous != (before.hash if before else NO_HASH):
+    if entry.previous != previous:
         whats.append("does not follow the entry before it")
     if expected == 1 and entry.kind != "opened":
         whats.append("is not the beginning of a strand")
@@ -99,10 +110,12 @@ def _faults_alone(entry: Entry, key: bytes, named: dict[bytes, str]) -> list[Fau
     return [Fault(entry.strand, entry.number, what) for what in whats]
 
 
-def _missing(named: _Named, ends: dict[str, int]) -> list[Fault]:
+def _missing(named: _Named, ends: dict[str, int], pruned: Mapping[str, Head]) -> list[Fault]:
     """What is named and not there: whole strands, and the ends of strands. Once for each strand."""
     furthest: dict[str, tuple[int, str]] = {}
     for (strand, number), whos in named.items():
+        if strand in pruned and number <= pruned[strand].number:
+            continue
         # One that is missing in the middle shows by the numbers.
         if number > ends.get(strand, 0) and number > furthest.get(strand, (0, ""))[0]:
             furthest[strand] = (number, next(iter(whos.values())))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from taxii_server import audit
-from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, require_enforceable, with_filed
-from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageUnavailable
+from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, with_filed
+from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageError, StorageUnavailable
 from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog
 from taxii_server.service.book import Book
 from taxii_server.service.copies import Copies
@@ -79,8 +79,6 @@ class Hub:
         if applied is None or (self._snapshot is not None and self._snapshot.epoch == applied.epoch):
             return
         catalog = parse_catalog(applied.files)
-        # A newer release may have applied rules that this one would pass over in silence.
-        require_enforceable(catalog)
         self.book.sync()
         self._swap(applied.epoch, Sights(catalog, self.book, applied.moment))
 
@@ -203,7 +201,13 @@ class Hub:
         self.refresh(state.log_length, state.catalog_epoch)
 
     def refresh(self, log_length: int, catalog_epoch: int) -> None:
-        """Follow what other processes did: new labels, another catalog."""
+        """Follow what other processes did: new labels, another catalog.
+
+        Raises StorageError when the log has become shorter: a backup was restored under this process.
+        """
+        known = self.book.length
+        if log_length < known and self.store.state().log_length < known:
+            raise StorageError("the store is an older one than this process began with: restart the server")
         if log_length != self.book.length:
             self.book.sync()
         if self._snapshot is None or catalog_epoch != self._snapshot.epoch:

@@ -34,6 +34,8 @@ from taxii_server.service.cursor import derived_key
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
 
+#: Kind of the entry that names the last entries of strands whose beginnings were removed (service/pruning.py).
+PRUNED = "pruned"
 FORMS = ("whole", "copy", "metadata")
 _METADATA = FORMS.index("metadata")
 _CODES = {"whole": 0, "copy": 1, "relation": _METADATA}
@@ -138,20 +140,37 @@ class Ledger:
     def deleted(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
         """Record that these records of one object are about to be deleted. Raises StorageUnavailable."""
         if self._enabled and records:
-            versions = [[r.position, r.version, r.version_key, r.collection, r.submitter] for r in records]
-            items = sorted(Item(r.position, r.label, 0) for r in records)
-            about = _facts(actor, {**facts, "versions": versions})
-            self._begin(Note("deleted", about, actor.partner, records[0].id, items, firm=True)).wait()
+            self._begin(_deletion(actor, facts, records)).wait()
+
+    def removed(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
+        """Record that these records, of any objects, are about to be removed. Raises StorageUnavailable."""
+        groups: dict[str, list[Record]] = {}
+        for record in records:
+            groups.setdefault(record.id, []).append(record)
+        if self._enabled and groups:
+            self._begin(*(_deletion(actor, facts, some) for some in groups.values())).wait()
+
+    def pruned(self, facts: Mapping[str, object]) -> None:
+        """Record which entries are about to be removed, also when nothing else is recorded any more.
+
+        Raises StorageUnavailable.
+        """
+        self._begin(Note(PRUNED, facts, firm=True)).wait()
 
     # ---- writing
 
-    def _begin(self, note: Note) -> _Ticket:
-        """Hand the note to the thread that writes. Those that wait at the same time go in one write."""
+    def _begin(self, *notes: Note) -> _Ticket:
+        """Hand the notes to the thread that writes; who waits for the ticket waits for all of them.
+
+        Those that wait at the same time go in one write.
+        """
         pid = os.getpid()
         strand = self._strands.get(pid) or self._strands.setdefault(pid, _Strand())
-        ticket = _Ticket(note)
+        tickets = [_Ticket(note) for note in notes]
+        ticket = tickets[0]
         with strand.lock:
-            strand.queue.append(ticket)
+            # The queue is taken whole: all of these are in one write.
+            strand.queue += tickets
         strand.scribe.submit(self._write_waiting, strand)
         # Whoever computes on without a pause would keep the other thread from even sending the entry to the database.
         ticket.begun.wait(_HEAD_START_S)
@@ -209,6 +228,14 @@ class Ledger:
                 named.update(named_heads(entry))
         loose = [head for head in self._store.ledger.heads() if head.strand != strand and head not in named]
         return Note(kind, {"heads": [[head.strand, head.number, head.hash.hex()] for head in loose]})
+
+
+def _deletion(actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> Note:
+    """That these records of one object are about to go."""
+    versions = [[r.position, r.version, r.version_key, r.collection, r.submitter] for r in records]
+    items = sorted(Item(r.position, r.label, 0) for r in records)
+    about = _facts(actor, {**facts, "versions": versions})
+    return Note("deleted", about, actor.partner, records[0].id, items, firm=True)
 
 
 def _nothing() -> None:

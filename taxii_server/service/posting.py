@@ -27,7 +27,7 @@ from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, pl
 from taxii_server.stix.parse import DEFAULT_LIMITS, Item, JsonLimits, read_envelope
 from taxii_server.stix.traits import read_traits
 from taxii_server.stix.validate import Strictness, read_object
-from taxii_server.storage.base import Plan, Store
+from taxii_server.storage.base import Inside, Plan, Store
 from taxii_server.storage.quarantine import Entry
 from taxii_server.times import format_position
 
@@ -118,17 +118,29 @@ class Writer:
 
         What `pick` raises reaches the caller, with nothing deleted.
         """
+        return self.remove([object_id], lambda present: pick(present.get(object_id, ())))
+
+    def remove(
+        self,
+        ids: Sequence[str],
+        pick: Callable[[Mapping[str, Sequence[Record]]], Sequence[Record]],
+        quiet: Callable[[Inside], Sequence[str]] = lambda inside: (),
+    ) -> list[Record]:
+        """Delete, in one transaction, those records of these ids that `pick` chooses; which went. As `delete`.
+
+        `quiet`: see with_reopening.
+        """
         gone: list[Record] = []
 
         def attempt(edition: int) -> tuple[int, ...]:
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
                 self._require_current(log_length, edition)
                 self._require_exact(present)
-                gone[:] = pick(present.get(object_id, ()))
+                gone[:] = pick(present)
                 planned = plan_deletion(gone, present, self._facets_of, self._book.number)
-                return with_reopening(planned, present, self._key_of, self.readers)
+                return with_reopening(planned, present, self._key_of, self.readers, quiet=quiet)
 
-            return self._store.write([object_id], plan)
+            return self._store.write(ids, plan)
 
         self._settle(attempt)
         return gone
@@ -331,6 +343,39 @@ class Writer:
             if len(page.records) < PORTION:
                 return facets
             after = page.records[-1].position
+
+    def relabel_by(
+        self,
+        ids: Iterable[str],
+        read: Callable[[Sequence[str]], Mapping[int, Traits]],
+        shown: frozenset[int] = frozenset(),
+    ) -> None:
+        """Give the records of these ids the labels that their texts ask for, when those that they have may be wrong.
+
+        `read` gives the traits of their texts by position; a record without any keeps the facets of its label. Who
+        polls gets what comes into sight by this, and the records at the positions `shown`.
+        """
+        wanted = sorted(ids)
+
+        def attempt(edition: int) -> tuple[int, ...]:
+            vocabulary = self._book.vocabularies[edition]
+            fresh = {position: vocabulary.project(traits) for position, traits in read(wanted).items()}
+
+            def facets_of(record: Record) -> Facets:
+                return fresh[record.position] if record.position in fresh else self._facets_of(record)
+
+            def key_of(label: int) -> LabelKey | None:
+                known = self._book.labels.get(label)
+                return None if known is None else known.key
+
+            def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
+                self._require_current(log_length, edition)
+                planned = plan_relabelling(present, facets_of, self._book.number)
+                return with_reopening(planned, present, key_of, self.readers, shown)
+
+            return self._store.write(wanted, plan)
+
+        self._settle(attempt)
 
     # ---- the transaction
 

@@ -85,6 +85,14 @@ class References:
         """The longest delay of what it refers to, in µs."""
         return max((self._lags.get(id_, 0) for id_ in self._all(record)), default=0)
 
+    def is_hidden(self, id_: str) -> bool:
+        """Whether the store has records of this id and the audience may read none. For loaded ids."""
+        return id_ in self._hidden
+
+    def places_others(self, id_: str) -> bool:
+        """Whether what refers to the id stands elsewhere than at its own place because of it. For loaded ids."""
+        return bool(self._lags.get(id_) or self._moments.get(id_))
+
     def due(self, record: Record) -> int:
         """The place that the clock must have passed for all that it refers to."""
         places = [

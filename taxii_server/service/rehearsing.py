@@ -151,6 +151,18 @@ class Rehearsal(Store):
     def ledger(self) -> LedgerStore:
         self._refuse()
 
+    @property
+    def inspection(self) -> NoReturn:
+        self._refuse()
+
+    @property
+    def chores(self) -> NoReturn:
+        self._refuse()
+
+    @property
+    def whole(self) -> NoReturn:
+        self._refuse()
+
     def prepare(self) -> None:
         """Nothing: the real store is left as it is."""
 

@@ -9,7 +9,7 @@ the same submitter posted before is compared, so that the work of a post does no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from taxii_server.model import EventPlan, Record
@@ -40,12 +40,23 @@ class _Reopened:
 
 
 def with_reopening(
-    plan: Plan, present: Mapping[str, Sequence[Record]], key_of: Callable[[int], LabelKey], readers: Readers
+    plan: Plan,
+    present: Mapping[str, Sequence[Record]],
+    key_of: Callable[[int], LabelKey | None],
+    readers: Readers,
+    shown: Collection[int] = (),
+    quiet: Callable[[Inside], Collection[str]] = lambda inside: (),
 ) -> Plan:
-    """The plan, with the event that tells of what it brings back, if anything. `key_of` gives the key of a label."""
+    """The plan, with the event that tells of what it brings back, if anything.
+
+    `key_of` gives the key of a label; None for one that nobody reads. `shown`: positions of records that come back in
+    any case. `quiet` gives the ids that may go without a word: nobody's sight or order depends on them.
+    """
 
     def read_by(label: int) -> Mapping[str, int]:
         key = key_of(label)
+        if key is None:
+            return {}
         # The submitter reads its own in any case, and its own copy does not bring what others posted into its sight.
         return {
             audience: delay
@@ -68,9 +79,14 @@ def with_reopening(
             # Something unknown hides nothing (STIX 3.3).
             found.gone.append(id_)
             found.ids[id_] = frozenset({EVERYBODY})
+    for id_, records in present.items():
+        back = [record.position for record in records if record.position in shown]
+        if back:
+            found.records += [position for position in back if position not in found.records]
+            found.ids[id_] = frozenset({EVERYBODY})
     if not (found.records or found.ids):
         return plan
-    return replace(plan, event=lambda inside: _event(inside, found))
+    return replace(plan, event=lambda inside: _event(inside, found, quiet(inside)))
 
 
 def _look(
@@ -110,9 +126,10 @@ def _gain(now: Mapping[str, int], before: Mapping[str, int]) -> frozenset[str]:
     return frozenset(audience for audience, delay in now.items() if delay < before.get(audience, delay + 1))
 
 
-def _event(inside: Inside, found: _Reopened) -> EventPlan | None:
+def _event(inside: Inside, found: _Reopened, quiet: Collection[str]) -> EventPlan | None:
     entries: dict[int, frozenset[str]] = {position: frozenset({EVERYBODY}) for position in found.records}
-    ids = dict(found.ids)
+    ids = {id_: audiences for id_, audiences in found.ids.items() if id_ not in quiet}
+    gone = [id_ for id_ in found.gone if id_ not in quiet]
     todo = sorted(ids)
     while todo:
         fresh: set[str] = set()
@@ -131,6 +148,6 @@ def _event(inside: Inside, found: _Reopened) -> EventPlan | None:
     facts = EventFacts(classes=[EventClass(each) for each in classes])
 
     def payload(base: int, end: int, positions: Sequence[int]) -> str:
-        return facts.payload(base, end, found.records, [positions[number] for number in found.arrivals], found.gone)
+        return facts.payload(base, end, found.records, [positions[number] for number in found.arrivals], gone)
 
     return EventPlan([(numbers[each], position) for position, each in entries.items()], payload)

@@ -104,6 +104,12 @@ def plan_relabelling(
     return Plan(relabels=relabels)
 
 
+def keys_of(records: Sequence[Record], facets_of: Callable[[Record], Facets]) -> dict[int, LabelKey]:
+    """What the labels of these records, all of one id, have to stand for, by position."""
+    members = [_stored(record, facets_of(record)) for record in records]
+    return {member.record.position: key for member, key in _keys(members) if member.record is not None}
+
+
 def _stored(record: Record, facets: Facets) -> _Member:
     return _Member(record.collection, record.submitter, record.spec_version, record.version_key, facets, record=record)
 

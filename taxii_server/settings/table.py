@@ -427,6 +427,22 @@ class Settings:
         "it, an SQLite database. Switch it off for file systems without such rights.",
         group="Running",
     )
+    upkeep_minutes: int = row(
+        whole(0, 10_080), 60,
+        "How often one of the workers removes what has passed its time (docs/upkeep.md). 0: never by itself, only with "
+        "`taxii-server retention run`.",
+        group="Running",
+    )
+    ledger_keep_days: int = row(
+        whole(0, 36_500), 0,
+        "After how many days entries of the disclosure ledger are removed, which leaves it verifiable. 0: never.",
+        group="Running",
+    )
+    catalog_keep_days: int = row(
+        whole(0, 36_500), 0,
+        "After how many days a configuration that was replaced is removed from the store. 0: never.",
+        group="Running",
+    )
     log_format: str = row(one_of("text", "json"), "text", "How log lines are written.", group="Running")
     log_level: str = row(
         one_of("debug", "info", "warning", "error"),

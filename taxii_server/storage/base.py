@@ -43,8 +43,11 @@ from taxii_server.model import (
     StoredStatus,
     StoreState,
 )
+from taxii_server.storage.chores import Chores
+from taxii_server.storage.inspection import Inspection
 from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.quarantine import Quarantine
+from taxii_server.storage.whole import Whole
 
 
 class Inside(Protocol):
@@ -205,6 +208,21 @@ class Store(ABC):
     @abstractmethod
     def quarantine(self) -> Quarantine:
         """What guards held back; no part of the records (see quarantine.py)."""
+
+    @property
+    @abstractmethod
+    def whole(self) -> Whole:
+        """All of the database as rows, out and in: backup and restore (see whole.py)."""
+
+    @property
+    @abstractmethod
+    def inspection(self) -> Inspection:
+        """The records as a check looks at them (see inspection.py)."""
+
+    @property
+    @abstractmethod
+    def chores(self) -> Chores:
+        """Leases of background work, and what is cleared away (see chores.py)."""
 
     # ---- statuses
 

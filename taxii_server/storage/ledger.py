@@ -1,7 +1,8 @@
 """Where the entries of the disclosure ledger are kept. What they say, and how they prove it, is service/ledger.py.
 
-A store of entries adds and reads, it never changes and never deletes: there is no method for it. It does not look at
-what the hashes say either, so that a check reads exactly what is there.
+A store of entries adds and reads, and never changes one. It removes the beginning of a strand when it is told so, which
+service/pruning.py does after it has written down what goes. It does not look at what the hashes say, so that a check
+reads exactly what is there.
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ class LedgerStore(ABC):
     @abstractmethod
     def count(self) -> int:
         """How many entries there are."""
+
+    @abstractmethod
+    def drop(self, strand: str, through: int) -> int:
+        """Remove the entries of the strand up to this number; how many."""
 
     @abstractmethod
     def walk(self) -> Iterator[Entry]:

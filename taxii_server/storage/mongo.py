@@ -35,11 +35,14 @@ from taxii_server.model import (
 from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_inspection import MongoInspection
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_schema import portions
+from taxii_server.storage.mongo_whole import MongoWhole
 from taxii_server.times import now_position
 
 T = TypeVar("T")
@@ -225,6 +228,18 @@ class MongoStore(Store):
     @property
     def quarantine(self) -> MongoQuarantine:
         return MongoQuarantine(self._connection, self._now)
+
+    @property
+    def whole(self) -> MongoWhole:
+        return MongoWhole(self._connection)
+
+    @property
+    def inspection(self) -> MongoInspection:
+        return MongoInspection(self._connection)
+
+    @property
+    def chores(self) -> MongoChores:
+        return MongoChores(self._connection, self._now)
 
     # ---- statuses
 

@@ -140,6 +140,13 @@ class Connection:
             with pymongo.timeout(self._limit_s(patient)):
                 yield self.database()
 
+    @contextmanager
+    def unhurried(self) -> Iterator[Database[Document]]:
+        """The database for what takes as long as it takes, as a backup does; our errors instead of the driver's."""
+        with self._translated():
+            self._await_primary()
+            yield self.database()
+
     def snapshot(self, read: Callable[[Database[Document], ClientSession], T], *, patient: bool = False) -> T:
         """What `read` returns; all it reads with this session is of one point in time.
 

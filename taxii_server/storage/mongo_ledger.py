@@ -37,7 +37,7 @@ class MongoLedger(LedgerStore):
 
     def append(self, entries: Sequence[Entry], *, firm: bool = False) -> None:
         with self._connection.call() as database:
-            database[COLLECTION].insert_many([_document(entry) for entry in entries])
+            database[COLLECTION].insert_many([document_of(entry) for entry in entries])
 
     def heads(self) -> list[Head]:
         last: list[Mapping[str, Any]] = [
@@ -52,12 +52,16 @@ class MongoLedger(LedgerStore):
         with self._connection.call(patient=True) as database:
             return database[COLLECTION].estimated_document_count()
 
+    def drop(self, strand: str, through: int) -> int:
+        with self._connection.call(patient=True) as database:
+            return database[COLLECTION].delete_many({"s": strand, "n": {"$lte": Int64(through)}}).deleted_count
+
     def walk(self) -> Iterator[Entry]:
         place: Document = {}
         while True:
             with self._connection.call(patient=True) as database:
                 found = database[COLLECTION].find(place, hint=_IN_ORDER, batch_size=_PORTION)
-                entries = [_entry(row) for row in found.sort([("s", ASCENDING), ("n", ASCENDING)]).limit(_PORTION)]
+                entries = [entry_of(row) for row in found.sort([("s", ASCENDING), ("n", ASCENDING)]).limit(_PORTION)]
             yield from entries
             if len(entries) < _PORTION:
                 return
@@ -72,11 +76,12 @@ class MongoLedger(LedgerStore):
         for start in range(0, len(names), _PORTION):
             some = names[start : start + _PORTION]
             with self._connection.call(patient=True) as database:
-                entries = [_entry(row) for row in database[COLLECTION].find({"_id": {"$in": some}}).sort(order)]
+                entries = [entry_of(row) for row in database[COLLECTION].find({"_id": {"$in": some}}).sort(order)]
             yield from entries
 
 
-def _document(entry: Entry) -> Document:
+def document_of(entry: Entry) -> Document:
+    """The stored form of an entry."""
     document: Document = {
         "s": entry.strand,
         "n": Int64(entry.number),
@@ -95,7 +100,8 @@ def _document(entry: Entry) -> Document:
     return document
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
+def entry_of(row: Mapping[str, Any]) -> Entry:
+    """The entry of a stored document."""
     return Entry(
         row["s"],
         int(row["n"]),

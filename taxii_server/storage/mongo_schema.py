@@ -21,9 +21,9 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailure
 
-from taxii_server.errors import SchemaTooNew, StorageUnavailable
+from taxii_server.errors import SchemaTooNew, StorageError, StorageUnavailable
 from taxii_server.model import POSITION_MAX, POSITION_UNIT, Draft, PageQuery, Record
-from taxii_server.storage import mongo_ledger, mongo_quarantine
+from taxii_server.storage import mongo_chores, mongo_ledger, mongo_quarantine
 from taxii_server.storage.mongo_connection import CLOCK, NEEDS_REPLICA_SET, Document
 from taxii_server.times import format_position, instant_key
 
@@ -55,6 +55,7 @@ def portions(values: list[T]) -> Iterator[list[T]]:
 _MARKER_ID = Int64(-1)
 _BEFORE_RECORDS = {"$lt": Int64(0)}  # a range: with an equality MongoDB would not merge but sort
 _ANY = "*"
+_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY}
 
 #: Who refers to an id: what was hidden because of it becomes readable with it.
 BY_HARD_REF = "hard_refs"
@@ -87,36 +88,67 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
     "catalog": [],
     mongo_quarantine.COLLECTION: mongo_quarantine.INDEXES,
     mongo_ledger.COLLECTION: mongo_ledger.INDEXES,
+    mongo_chores.COLLECTION: [],
     "meta": [],
 }
+#: Every collection of a store.
+COLLECTIONS = tuple(_INDEXES)
 
+
+#: In `meta` while a restore fills the database (see mongo_whole).
+RESTORING = "restoring"
 
 # ---- records
 
 
 def document_of(draft: Draft, label: int, position: int) -> Document:
-    """The stored form of a draft. Short names: they are repeated in every document."""
+    """The stored form of a draft."""
     own_version = format_position(position)
-    document: Document = {
-        "_id": Int64(position),
-        "c": draft.collection,
-        "p": draft.submitter,
-        "i": draft.id,
-        "t": draft.type,
-        "sv": draft.spec_version,
-        "v": own_version if draft.version is None else draft.version,
-        "k": instant_key(own_version) if draft.version_key is None else draft.version_key,
-        "L": label,
-        "d": draft.digest,
-        "j": draft.content,
+    return document_of_record(
+        Record(
+            position,
+            draft.collection,
+            draft.submitter,
+            draft.id,
+            draft.type,
+            draft.spec_version,
+            own_version if draft.version is None else draft.version,
+            instant_key(own_version) if draft.version_key is None else draft.version_key,
+            label,
+            draft.digest,
+            draft.hard_refs,
+            draft.soft_refs,
+            draft.content,
+        )
+    )
+
+
+def document_of_record(record: Record) -> Document:
+    """The stored form of a record. Short names: they are repeated in every document."""
+    return {
+        "_id": Int64(record.position),
+        "c": record.collection,
+        "p": record.submitter,
+        "i": record.id,
+        "t": record.type,
+        "sv": record.spec_version,
+        "v": record.version,
+        "k": record.version_key,
+        "L": record.label,
+        "d": record.digest,
+        "j": record.content,
+        **refs_of(record.hard_refs, record.soft_refs),
     }
-    many = len(draft.hard_refs) + len(draft.soft_refs) > _INDEXED_REFS
-    if many:
-        document["m"] = True
-    if draft.hard_refs:
-        document["H" if many else "h"] = list(draft.hard_refs)
-    if draft.soft_refs:
-        document["S" if many else "s"] = list(draft.soft_refs)
+
+
+def refs_of(hard_refs: tuple[str, ...], soft_refs: tuple[str, ...]) -> Document:
+    """The fields that make a record found by what it refers to."""
+    many = len(hard_refs) + len(soft_refs) > _INDEXED_REFS
+    document: Document = {"m": True} if many else {}
+    if hard_refs:
+        document["H" if many else "h"] = list(hard_refs)
+    if soft_refs:
+        document["S" if many else "s"] = list(soft_refs)
     return document
 
 
@@ -197,6 +229,11 @@ def prepare(database: Database[Document]) -> None:
     hello = database.client.admin.command("hello")
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
         raise StorageUnavailable(f"this MongoDB server is not in a replica set; {NEEDS_REPLICA_SET}")
+    if database["meta"].find_one({"_id": RESTORING}) is not None:
+        raise StorageError(
+            f"a restore into the database {database.name!r} has not come to its end: wait for it; if it broke off, run"
+            " `taxii-server restore` again, or drop the database"
+        )
     found = database["meta"].find_one({"_id": "schema"})
     version = SCHEMA_VERSION if found is None else int(found["version"])
     if version > SCHEMA_VERSION:
@@ -210,15 +247,24 @@ def prepare(database: Database[Document]) -> None:
     database["meta"].update_one({"_id": "schema"}, {"$set": {"version": SCHEMA_VERSION}}, upsert=True)
 
 
-def _create(database: Database[Document]) -> None:
+def create_collections(database: Database[Document]) -> None:
+    """Every collection with its indexes. Idempotent."""
     present = set(database.list_collection_names())
     for name, indexes in _INDEXES.items():
         if name not in present:  # a transaction could not create it
             _create_collection(database, name)
         if indexes:
             database[name].create_indexes(indexes)
-    marker = {"L": 0, "n": 0, "c": _ANY, "t": _ANY, "i": _ANY}
-    _insert_once(database, "records", _MARKER_ID, marker)
+
+
+def write_marker(database: Database[Document], log_length: int) -> None:
+    """The marker in a database that is being filled."""
+    database["records"].replace_one({"_id": _MARKER_ID}, {**_MARKER, "n": log_length}, upsert=True)
+
+
+def _create(database: Database[Document]) -> None:
+    create_collections(database)
+    _insert_once(database, "records", _MARKER_ID, {**_MARKER, "n": 0})
     epochs = {"catalog_epoch": 0, "credentials_epoch": 0}
     _insert_once(database, "meta", CLOCK, {"turn": Int64(0), "position": Int64(0), "log": 0, **epochs})
     _insert_once(database, "meta", "secret", {"value": secrets.token_bytes(32)})

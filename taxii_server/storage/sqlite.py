@@ -32,12 +32,15 @@ from taxii_server.model import (
 from taxii_server.storage import sqlite_events as events
 from taxii_server.storage.bands import first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.sqlite_chores import SQLiteChores
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_inspection import SQLiteInspection
 from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
 from taxii_server.storage.sqlite_query import INSERT, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
+from taxii_server.storage.sqlite_whole import SQLiteWhole
 from taxii_server.times import format_position, instant_key, now_position
 
 #: Strict tables and json_each.
@@ -247,6 +250,22 @@ class SQLiteStore(Store):
     @property
     def quarantine(self) -> SQLiteQuarantine:
         return SQLiteQuarantine(self._database, self._now)
+
+    @property
+    def whole(self) -> SQLiteWhole:
+        return SQLiteWhole(*self.databases(), SQLiteStore)
+
+    @property
+    def inspection(self) -> SQLiteInspection:
+        return SQLiteInspection(self._database)
+
+    @property
+    def chores(self) -> SQLiteChores:
+        return SQLiteChores(self._database, self._now)
+
+    def databases(self) -> tuple[Database, Database]:
+        """The file of the store and that of its ledger."""
+        return self._database, self._ledger.database
 
     # ---- statuses
 

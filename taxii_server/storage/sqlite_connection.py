@@ -117,6 +117,12 @@ class Database:
             with suppress(IndexError):
                 self._idle.pop().db.close()
 
+    def rest(self) -> None:
+        """Close what is idle now; the next call opens the file that is there then."""
+        self.close()
+        self._closed = False
+        self._file = None
+
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for this call alone. One that has failed is not used again."""

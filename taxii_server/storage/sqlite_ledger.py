@@ -78,6 +78,11 @@ class SQLiteLedger(LedgerStore):
         with self._database.connection() as connection:
             return _version(connection.db, self._database.path) == VERSION
 
+    @property
+    def database(self) -> Database:
+        """Its file."""
+        return self._database
+
     def close(self) -> None:
         """Release connections."""
         self._database.close()
@@ -94,6 +99,10 @@ class SQLiteLedger(LedgerStore):
         with self._database.connection() as connection:
             (number,) = connection.db.execute("SELECT count(*) FROM entries").fetchone()
             return int(number)
+
+    def drop(self, strand: str, through: int) -> int:
+        with self._database.writing() as db:
+            return db.execute("DELETE FROM entries WHERE strand = ? AND number <= ?", (strand, through)).rowcount
 
     def walk(self) -> Iterator[Entry]:
         place: tuple[str, int] = ("", 0)

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from taxii_server.errors import SchemaTooNew, StorageError
-from taxii_server.storage import sqlite_quarantine
+from taxii_server.storage import sqlite_chores, sqlite_quarantine
 
 #: Marks a file as ours ("TAXI"), so that a mistyped path cannot fill the database of another application.
 APPLICATION_ID = 0x54415849
@@ -127,11 +127,16 @@ def _add_quarantine(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _add_leases(db: sqlite3.Connection) -> None:
+    for statement in sqlite_chores.SCHEMA:
+        db.execute(statement)
+
+
 Migration = Callable[[sqlite3.Connection], None]
 
 #: From an empty file to the present schema; the version of a database is how many of them it has been through.
 #: One that has been released is never changed: a new one is appended.
-MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine)
+MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine, _add_leases)
 
 
 def is_present(db: sqlite3.Connection, where: str, migrations: Sequence[Migration]) -> bool:

@@ -247,13 +247,13 @@ def test_a_policy_that_does_not_hold_changes_nothing(site: Site) -> None:
     assert site.ids("carol") == [shown["id"]]
 
 
-def test_rules_that_this_release_does_not_enforce_are_not_loaded_even_if_a_newer_release_applied_them(
+def test_what_this_release_does_not_know_is_not_loaded_even_if_a_newer_release_applied_it(
     site: Site,
 ) -> None:
     other = site.worker()
     name = next(name for name in sorted(site.files) if name.startswith("collections/"))
-    kept_for_a_month = {**site.files, name: f"retention_days = 30\n{site.files[name]}"}
-    site.hub.store.apply_catalog(kept_for_a_month, "another digest", "a newer release")
+    unknown = {**site.files, name: f"keep_secret = true\n{site.files[name]}"}
+    site.hub.store.apply_catalog(unknown, "another digest", "a newer release")
     with pytest.raises(ConfigError):
         other.load()
     with pytest.raises(ConfigError):

@@ -30,6 +30,7 @@ from taxii_server.storage.mongo_connection import Connection
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
 from tests.mongo import Node, make_primary, running_mongod, with_database
+from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
 from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
@@ -46,6 +47,7 @@ from tests.storage.samples import (
     query,
     read,
 )
+from tests.storage.whole_contract import WholeContract
 
 Client = MongoClient[dict[str, Any]]
 
@@ -104,7 +106,9 @@ def label(store: Store) -> int:
     return new_labels(store, 1)[0]
 
 
-class TestContract(QuarantineContract, StoreContract):
+class TestContract(ChoresContract, WholeContract, QuarantineContract, StoreContract):
+    fenced_by_a_broken_replacement = True
+
     @pytest.fixture
     def store_factory(self, store_factory: StoreFactory) -> StoreFactory:
         return store_factory

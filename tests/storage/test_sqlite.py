@@ -25,6 +25,7 @@ from taxii_server.storage.sqlite import SQLiteStore
 from taxii_server.storage.sqlite_query import ARMS_MAX, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration, _add_quarantine
 from taxii_server.times import now_position
+from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
 from tests.storage.ledger_contract import entry as ledger_entry
 from tests.storage.quarantine_contract import QuarantineContract, entry
@@ -44,6 +45,7 @@ from tests.storage.samples import (
     query,
     read,
 )
+from tests.storage.whole_contract import WholeContract
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,7 +93,7 @@ def store(open_sqlite: Opener) -> SQLiteStore:
     return open_sqlite()
 
 
-class TestSQLite(QuarantineContract, StoreContract):
+class TestSQLite(ChoresContract, WholeContract, QuarantineContract, StoreContract):
     @pytest.fixture
     def store_factory(self, open_sqlite: Opener) -> StoreFactory:
         return open_sqlite

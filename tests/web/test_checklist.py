@@ -23,7 +23,7 @@ ELSEWHERE = {
     "EP-22": "Date is written by the HTTP server: tests/e2e",
     "DISC-12": "roots on other servers: a MAY that this server does not have",
     "COLS-02": "a client without collections does not see the API root: 404 (test_collections.py, test_api_root.py)",
-    "DEL-14": "a MAY; there is no retention rule",
+    "DEL-14": "what a collection keeps for some time only: tests/service/test_retention.py",
     "PAG-07": "writers beside pollers on several processes: tests/storage and tests/e2e",
     "CUS-05": "a matter of review; this server adds no property of its own",
     "SRV-01": "a zone file belongs to the operator's documentation",
