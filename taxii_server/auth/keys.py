@@ -115,8 +115,9 @@ class KeyCache:
         at the source, unless we just did.
         """
         self._look_again_when_old()
+        seen = self._tried  # before the keys: those of a look that ends between the two lines count as new
         key = self._among(kid, algorithm)
-        if key is None and self._look(self._tried):
+        if key is None and self._look(seen):
             key = self._among(kid, algorithm)
         return key
 
@@ -132,7 +133,8 @@ class KeyCache:
 
     def _look_again_when_old(self) -> None:
         now = self._clock()
-        if self._keys and now - self._got > self._max_age_s and now - self._tried > self._min_interval_s:
+        is_due = now - self._got > self._max_age_s and now - self._tried > self._min_interval_s
+        if self._keys and is_due and not self._turn.locked():
             # No request waits for it; until then the keys that are there will do.
             threading.Thread(target=self._look, args=(self._tried,), name="oidc-keys", daemon=True).start()
 

@@ -20,7 +20,7 @@ def test_no_answer_depends_on_what_is_hidden_or_taken_out(tmp_path, seed, audien
     _hunt(_build(tmp_path, seed, audience))
 
 
-@pytest.mark.parametrize(("seed", "audience"), [(7, "bob"), (8, "carol"), (9, "eve")])
+@pytest.mark.parametrize(("seed", "audience"), [(7, "bob")])
 def test_no_answer_depends_on_what_is_hidden_or_taken_out_on_mongodb(tmp_path, mongo_database_urls, seed, audience):
     _hunt(_build(tmp_path, seed, audience, mongo_database_urls))
 
