@@ -30,8 +30,8 @@ demo: $(INSTALLED) ## Run the hub with demo data on the embedded store (ONCE=1 e
 demo-mongodb: $(INSTALLED_TEST) ## The same on a MongoDB replica set that is started for it
 	@$(BIN)/python -m tests.mongo $(BIN)/taxii-server demo $(if $(ONCE),--once) --store {}
 
-test: $(INSTALLED_TEST) ## Set up and run every test, MongoDB included
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(INSTALLED_TEST) ## Set up and run every test, MongoDB included, in two processes (PYTEST_ARGS='-n 0': in one)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 torture: $(INSTALLED_TEST) ## Strike real servers and databases, print what was lost (ONLY=words of a fault, KIND=sqlite, RUNS=3)
 	@$(BIN)/python -m tests.faults $(if $(ONLY),--only '$(ONLY)') $(if $(KIND),--kind '$(KIND)') $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
