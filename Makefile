@@ -33,8 +33,9 @@ demo-mongodb: $(INSTALLED_TEST) ## The same on a MongoDB replica set that is sta
 test: $(INSTALLED_TEST) ## Set up and run every test, MongoDB included, in two processes (PYTEST_ARGS='-n 0': in one)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
-torture: $(INSTALLED_TEST) ## Strike real servers and databases, print what was lost (ONLY=words of a fault, KIND=sqlite, RUNS=3)
+torture: $(INSTALLED_TEST) ## Strike real servers and databases, print what was lost, then send them thousands of odd requests (ONLY=words of a fault, KIND=sqlite, RUNS=3)
 	@$(BIN)/python -m tests.faults $(if $(ONLY),--only '$(ONLY)') $(if $(KIND),--kind '$(KIND)') $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+	@$(if $(ONLY)$(KIND),true,$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)))
 
 lint: $(INSTALLED_TEST) ## Linters and types
 	$(BIN)/ruff check .
