@@ -91,7 +91,7 @@ def test_add_objects_fails_as_the_table_says_and_stores_nothing(
     "bad",
     [
         {"type": "x"},
-        {"type": "bundle", "id": f"bundle--{uuid.uuid4()}", "objects": [indicator()]},
+        {"type": "bundle", "id": f"bundle--{uuid.UUID(int=1, version=4)}", "objects": [indicator()]},
         {"objects": [indicator()]},
         "text",
         5,

@@ -737,7 +737,6 @@ def test_marked_and_hidden_references_of_one_list() -> None:
         ({"references": frozenset({_ref(2)})}, True),
         ({"references": frozenset({_ref(3), RED, GREEN, CREATOR})}, False),
     ],
-    ids=str,
 )
 def test_takes_away(removal: dict[str, Any], touched: bool) -> None:
     value = _marked(INDICATOR | {"x_refs": [_ref(1)], "x_ref": _ref(2)}, "description")
