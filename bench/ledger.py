@@ -74,6 +74,8 @@ def a_server(config: Path, url: str, ledger: bool) -> Iterator[int]:
     command = [sys.executable, "-m", "taxii_server", "--config", str(config), "--store", url]
     command += ["serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     settings = {"LEDGER": str(ledger).lower(), "LOG_LEVEL": "error", "ANONYMOUS_PARTNER": "reader"}
+    # A benchmark asks more often than any partner may.
+    settings |= {"ADDRESS_REQUESTS_PER_MINUTE": "0", "PARTNER_REQUESTS_PER_MINUTE": "0"}
     environment = os.environ | {f"TAXII_SERVER_{name}": value for name, value in settings.items()}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603 - our own server
     try:

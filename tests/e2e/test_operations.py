@@ -370,7 +370,12 @@ def _walk(server: Server, url: str) -> list[str]:
     found: list[str] = []
     params: dict[str, str] = {"match[version]": "all"}
     while True:
-        page = server.get(url.replace("/objects/", "/manifest/"), params=params).json()
+        answer = server.get(url.replace("/objects/", "/manifest/"), params=params)
+        if answer.status_code == 503 and "Retry-After" in answer.headers:
+            time.sleep(int(answer.headers["Retry-After"]))
+            continue
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
         found += [each["id"] for each in page.get("objects", [])]
         if "next" not in page:
             return found
