@@ -144,10 +144,13 @@ def test_readers_that_do_not_read_hold_nobody_up_and_no_endless_memory(slow: Ser
     before = resident_mb(slow.workers()[0])
     begin = head(slow, "GET", objects_path(LARGE))
     with ExitStack() as stack:
+        sizes = []
         for _ in range(8):
             stack.enter_context(many(slow, 4, begin, receive_bytes=4096, first=b"HTTP/1.1 200"))
             require_quick(slow)
-        assert resident_mb(slow.workers()[0]) - before < 220
+            sizes.append(resident_mb(slow.workers()[0]) - before)
+        assert sizes[-1] < 220
+        assert sizes[-1] - sizes[1] < 80, "24 more pages of 8 MB, when the memory is full already"
         assert "the memory for slow clients is full (buffer_mb)" in slow.stderr()
     page = slow.get(objects_path(LARGE))
     assert len(page.json()["objects"]) == 80
