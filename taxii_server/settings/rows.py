@@ -57,26 +57,33 @@ class Row:
     active: bool
 
 
-def row(kind: Kind[T], default: D, help: str, *, group: str = "", secret: bool = False, active: bool = False) -> T | D:
+def row(kind: Kind[T], default: D, help: str, *, secret: bool = False, active: bool = False) -> T | D:
     """A dataclass field for a key that may be left out. A secret one does not appear in the repr."""
-    about = {"kind": kind, "help": help, "group": group, "secret": secret, "active": active}
+    about = {"kind": kind, "help": help, "secret": secret, "active": active}
     value: T | D = field(default=default, repr=not secret, metadata={"row": about})
     return value
 
 
 def required_row(kind: Kind[T], help: str) -> T:
     """A dataclass field for a key that must be given."""
-    about = {"kind": kind, "help": help, "group": "", "secret": False, "active": True}
+    about = {"kind": kind, "help": help, "secret": False, "active": True}
     value: T = field(metadata={"row": about})
     return value
 
 
 @cache
 def rows_of(table: type) -> Mapping[str, Row]:
-    """The rows that a dataclass declares, by name, in their order."""
+    """The rows that a dataclass and its bases declare, by name, in their order.
+
+    Each belongs to the group that the class which declares it names in GROUP, if any.
+    """
+    groups = {
+        name: vars(each).get("GROUP", "") for each in table.__mro__ for name in vars(each).get("__annotations__", ())
+    }
     return {
         each.name: Row(
             name=each.name,
+            group=groups[each.name],
             default=None if each.default is MISSING else each.default,
             required=each.default is MISSING,
             **each.metadata["row"],

@@ -1,0 +1,1 @@
+"""Every setting, one module for each group of server.toml."""
