@@ -84,7 +84,11 @@ class Figure:
         return f"| {' | '.join(cells)} |"
 
 
-HEAD = "| work | store | objects | ours | anchor | ratio: median (least to greatest) | target | met | |\n" + "|---" * 9 + "|"
+HEAD = (
+    "| work | store | objects | ours | anchor | ratio: median (least to greatest) | target | met | |\n"
+    + "|---" * 9
+    + "|"
+)
 
 
 def _number(value: float) -> str:

@@ -19,7 +19,23 @@ _KINDS = ("indicator",) * 9 + ("malware",) + ("ipv4-addr",) * 3 + ("url",) * 2 +
     "sighting",
 ) * 2  # fmt: skip
 _MARKED = TLP_2_IDS["green"]
-_WORDS = "loader beacon stealer panel dropper gate relay drop mule phish kit botnet sinkhole proxy wiper".split()
+_WORDS = [
+    "loader",
+    "beacon",
+    "stealer",
+    "panel",
+    "dropper",
+    "gate",
+    "relay",
+    "drop",
+    "mule",
+    "phish",
+    "kit",
+    "botnet",
+    "sinkhole",
+    "proxy",
+    "wiper",
+]
 _CREATOR = f"identity--{uuid.uuid5(uuid.NAMESPACE_OID, 'bench')}"
 #: Words of the policy in site.py: 0.5 %, 30 % and the rest of the objects carry them.
 TINY, THIRD, REST = "tiny", "third", "rest"
@@ -34,7 +50,7 @@ def stix(number: int, salt: str = "") -> dict[str, Any]:
     """The object with this number; `salt` makes other objects of the same form."""
     kind = _KINDS[number % _GROUP]
     base = number - number % _GROUP
-    draw = random.Random(number)  # noqa: S311 - the same each time
+    draw = random.Random(number)
     value: dict[str, Any] = {"type": kind, "spec_version": "2.1", "id": object_id(number, salt)}
     if kind in ("ipv4-addr", "url"):
         address = ".".join(str(draw.randrange(1, 255)) for _ in range(4))
@@ -87,4 +103,4 @@ def envelope(numbers: range, salt: str = "") -> bytes:
 
 
 def _bits(number: int, salt: str) -> int:
-    return random.Random(f"{salt}:{number}").getrandbits(128)  # noqa: S311 - the same each time
+    return random.Random(f"{salt}:{number}").getrandbits(128)

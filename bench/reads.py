@@ -209,7 +209,7 @@ def _fetch(port: int, request: bytes) -> bytes:
 
 
 def memory(place: Place) -> Iterator[Figure]:
-    """Resident memory of a worker while 16 clients synchronise in pages of 1,000: the most, and first half to second."""
+    """Memory of a worker while 16 clients synchronise in pages of 1,000: the most, and the first half to the second."""
     with place.hub() as server:
         before = server.worker_mb()
         seen: list[float] = []

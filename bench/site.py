@@ -30,7 +30,11 @@ INBOX = "aaaaaaaa-0000-4000-8000-000000000002"
 MEDIA = "application/taxii+json;version=2.1"
 WRITER, READER = "vendor", "reader"
 #: Audiences that a rule about objects lets see so much of the box.
-SHARES = {"sees-100": [objects.TINY, objects.THIRD, objects.REST], "sees-30": [objects.THIRD], "sees-0.5": [objects.TINY]}
+SHARES = {
+    "sees-100": [objects.TINY, objects.THIRD, objects.REST],
+    "sees-30": [objects.THIRD],
+    "sees-0.5": [objects.TINY],
+}
 _PORTION = 1000
 _SAMPLE = 20_000  # objects that go through the real door, so that every label there is is known
 

@@ -83,7 +83,7 @@ def _raw_sqlite(place: Place) -> float:
     start = time.perf_counter()
     for batch in batches:
         db.execute("BEGIN IMMEDIATE")
-        db.executemany(f"INSERT INTO records VALUES ({', '.join('?' * 13)})", batch)  # noqa: S608
+        db.executemany(f"INSERT INTO records VALUES ({', '.join('?' * 13)})", batch)
         db.execute("COMMIT")
     seconds = time.perf_counter() - start
     db.close()
@@ -103,18 +103,24 @@ def singles(place: Place) -> Iterator[Figure]:
     alone = "posts_per_commit = 1\n"
     for workers in (1, 2):
         with place.hub(workers) as together, place.hub(workers, alone) as apart:
-            ours = partial(_post_singles, place, together, 16, _SINGLES)
-            anchor = partial(_post_singles, place, apart, 16, _SINGLES // 2)
+            ours = partial(_rate, place, together)
+            anchor = partial(_rate, place, apart)
             ours(), anchor()
-            pair = in_turn(lambda: ours()[0], lambda: anchor()[0], place.runs)
+            pair = in_turn(ours, anchor, place.runs)
             many = "one worker" if workers == 1 else "two workers"
             yield place.figure(pair, f"POST of single objects, 16 connections, {many}", "posts/s",
                                "one transaction for each", at_least=8)  # fmt: skip
-            ours = partial(_post_singles, place, together, 1, _ALONE)
-            anchor = partial(_post_singles, place, apart, 1, _ALONE)
-            pair = in_turn(lambda: ours()[1], lambda: anchor()[1], place.runs)
+            pair = in_turn(partial(_alone_ms, place, together), partial(_alone_ms, place, apart), place.runs)
             yield place.figure(pair, f"POST of a single object, 1 connection, {many}", "ms",
                                "one transaction for each", at_most=1.1)  # fmt: skip
+
+
+def _rate(place: Place, server: Running) -> float:
+    return _post_singles(place, server, 16, _SINGLES)[0]
+
+
+def _alone_ms(place: Place, server: Running) -> float:
+    return _post_singles(place, server, 1, _ALONE)[1]
 
 
 def _post_singles(place: Place, server: Running, connections: int, count: int) -> tuple[float, float]:
