@@ -7,6 +7,7 @@ SQLite and argon2 are C code that would stop every greenlet of a worker; docs/se
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 from typing import Any
@@ -50,4 +51,17 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """The application, made in each worker after the fork: threads and connections do not survive one."""
-        return GuardedBody(create_app(self._settings))
+        application = GuardedBody(create_app(self._settings))
+        spare_the_collector()
+        return application
+
+
+def spare_the_collector() -> None:
+    """Keep Python's collector of cycles from looking at what stays for the life of the process, and call it less often.
+
+    A page makes thousands of tuples that die without it; with the default it ran several times for each (a third of
+    the CPU time of a page of 1,000, measured). Cycles are still found, after 20,000 allocations instead of 700.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

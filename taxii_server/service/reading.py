@@ -313,7 +313,7 @@ class _Walk:
             if not cut:
                 break
             positions = positions[positions.index(records[-1].position) + 1 :]
-        return [replace(row, record=texts[row.record.position]) for row in rows if row.record.position in texts]
+        return [row._replace(record=texts[row.record.position]) for row in rows if row.record.position in texts]
 
 
 def _fingerprint(filters: Filters) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from taxii_server.model import POSITION_MAX, Page, PageQuery, Record
 from taxii_server.service.book import Behind, Book
@@ -21,8 +22,7 @@ from taxii_server.service.sight import Sight
 from taxii_server.storage.base import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A record at a place of a stream. `event` is the place of the event in whose band it stands, else 0."""
 
     at: int
