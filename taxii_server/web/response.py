@@ -47,12 +47,11 @@ def versions(found: Found) -> Response:
 
 def compress(request: Request, response: Response) -> Response:
     """The response in gzip where the client accepts that and it is worth the work."""
-    accepted = parse_accept_header(request.headers.get("Accept-Encoding"))
     if (
-        response.direct_passthrough
+        (response.content_length or 0) < _MIN_GZIP_BYTES
+        or response.direct_passthrough
         or "Content-Encoding" in response.headers
-        or not accepted.quality("gzip")
-        or (response.content_length or 0) < _MIN_GZIP_BYTES
+        or not parse_accept_header(request.headers.get("Accept-Encoding")).quality("gzip")
     ):
         return response
     response.set_data(gzip.compress(response.get_data(), compresslevel=1, mtime=0))
