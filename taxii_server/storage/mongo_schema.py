@@ -96,7 +96,10 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
 
 def document_of(draft: Draft, label: int, position: int) -> Document:
     """The stored form of a draft. Short names: they are repeated in every document."""
-    own_version = format_position(position)
+    version, key = draft.version, draft.version_key
+    if version is None or key is None:
+        version = format_position(position) if version is None else version
+        key = instant_key(version)
     document: Document = {
         "_id": Int64(position),
         "c": draft.collection,
@@ -104,8 +107,8 @@ def document_of(draft: Draft, label: int, position: int) -> Document:
         "i": draft.id,
         "t": draft.type,
         "sv": draft.spec_version,
-        "v": own_version if draft.version is None else draft.version,
-        "k": instant_key(own_version) if draft.version_key is None else draft.version_key,
+        "v": version,
+        "k": key,
         "L": label,
         "d": draft.digest,
         "j": draft.content,
