@@ -30,11 +30,13 @@ def resource(body: dict[str, Any] | bytes, status: int = 200) -> Response:
 
 def envelope(found: Found) -> Response:
     """An envelope with the texts of the objects (TAXII 2.1, 3.7)."""
+    more = b"" if found.next is None else b'"more":true,"next":"' + found.next.encode() + b'"'
     parts = [item.content for item in found.items]
-    body = b'"objects":[' + b",".join(parts) + b"]" if parts else b""
-    if found.next is not None:
-        body = b'"more":true,"next":"' + found.next.encode() + b'",' + body
-    return _dated(resource(b"{" + body + b"}"), found)
+    if parts:
+        # What stands around the texts goes to the first and the last of them: a page is copied once, not four times.
+        parts[0] = b"{" + (more + b"," if more else b"") + b'"objects":[' + parts[0]
+        parts[-1] += b"]}"
+    return _dated(resource(b",".join(parts) if parts else b"{" + more + b"}"), found)
 
 
 def manifest(found: Found) -> Response:
