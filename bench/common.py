@@ -110,6 +110,23 @@ class Pair:
         )  # fmt: skip
 
 
+@dataclass
+class Meter:
+    """CPU time of the processes of a server for each of its answers: says the same on a busy machine."""
+
+    cpu_s: float = 0.0
+    answers: int = 0
+
+    @property
+    def ms(self) -> float:
+        return 1000 * self.cpu_s / self.answers
+
+
+def cpu_note(ours: Meter, anchor: Meter) -> str:
+    """For the last column of the table."""
+    return f"CPU of the server {ours.ms:.2f} ms an answer, anchor {anchor.ms:.2f}: {anchor.ms / ours.ms:.2f}"
+
+
 def in_turn(ours: Callable[[], float], anchor: Callable[[], float], runs: int) -> Pair:
     """Both measured `runs` times, one after the other, so that what disturbs the machine disturbs both."""
     pair = Pair()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import statistics
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 from bson import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from bench import objects, site
-from bench.client import Load, drive, get
-from bench.common import Figure, Pair, in_turn
+from bench.client import drive, get
+from bench.common import Figure, Meter, Pair, cpu_note, in_turn
 from bench.place import OBJECTS, Place
 from bench.site import READER, SHARES, Running
 from taxii_server.times import format_position
@@ -73,18 +73,23 @@ def full_sync(place: Place) -> Iterator[Figure]:
     """A client that follows `next`, against reading the database page by page."""
     with place.hub() as server:
         for page, target in ((1000, 0.6), (100, 0.4)):
-            ours = partial(_objects_per_second, place, server, page)
+            meter = Meter()
+            ours = partial(_objects_per_second, place, server, page, meter)
             anchor = raw_reader(place, page)
             _repeat(ours), _repeat(anchor)
             pair = in_turn(ours, anchor, place.runs)
             yield place.figure(pair, f"full sync, pages of {page:,}, one worker, one client", "objects/s",
                                "raw reading" if place.store == "sqlite" else "raw RawBSON reading",
-                               at_least=target if place.store == "mongodb" else None)  # fmt: skip
+                               at_least=target if place.store == "mongodb" else None,
+                               note=f"CPU of the server {meter.ms:.1f} ms a page")  # fmt: skip
 
 
-def _objects_per_second(place: Place, server: Running, page: int, connections: int = 1) -> float:
+def _objects_per_second(place: Place, server: Running, page: int, meter: Meter) -> float:
     pages = min(_SYNC_PAGES[page], max(1, place.size // page))
-    load = drive(server.port, connections, sync=[place.ask(f"?limit={page}")], pages=pages).require(200)
+    before = server.cpu_s()
+    load = drive(server.port, 1, sync=[place.ask(f"?limit={page}")], pages=pages).require(200)
+    meter.cpu_s += server.cpu_s() - before
+    meter.answers += load.answers
     return load.answers * page / load.seconds
 
 
@@ -150,19 +155,25 @@ def polls(place: Place) -> Iterator[Figure]:
             ("look-up of one object, ledger off", silent, place.ask(path=one), "/one", 0.6, ""),
         ]
         for work, hub, request, route, target, note in cases:
-            ours = partial(_rate, hub.port, request)
-            anchor = partial(_rate, bare.port, get(route, ""))
+            meters = Meter(), Meter()
+            ours = partial(_rate, hub, request, meters[0])
+            anchor = partial(_rate, bare, get(route, ""), meters[1])
             _repeat(ours), _repeat(anchor)
             pair = in_turn(ours, anchor, place.runs)
+            note = f"{note}; {cpu_note(*meters)}" if note else cpu_note(*meters)
             yield place.figure(pair, f"{work}, 16 connections", "answers/s", "bare Flask route with one find",
                                at_least=target, note=note)  # fmt: skip
-        anchor = partial(_rate, bare.port, get("/", ""))
-        pair = in_turn(partial(_rate, server.port, place.ask(nothing)), anchor, place.runs)
+        anchor = partial(_rate, bare, get("/", ""), Meter())
+        pair = in_turn(partial(_rate, server, place.ask(nothing), Meter()), anchor, place.runs)
         yield place.figure(pair, "poll that finds nothing, token, 16 connections", "answers/s", "bare Flask route")
 
 
-def _rate(port: int, request: bytes, connections: int = 16, count: int = _POLLS) -> float:
-    return drive(port, connections, requests=[request], count=count).require(200).rate
+def _rate(server: Running, request: bytes, meter: Meter, connections: int = 16, count: int = _POLLS) -> float:
+    before = server.cpu_s()
+    load = drive(server.port, connections, requests=[request], count=count).require(200)
+    meter.cpu_s += server.cpu_s() - before
+    meter.answers += load.answers
+    return load.rate
 
 
 def gzip(place: Place) -> Iterator[Figure]:
@@ -188,8 +199,6 @@ def _pages_rate(port: int, requests: list[bytes], count: int = 60) -> float:
 
 
 def _file_server(place: Place, page: bytes):  # type: ignore[no-untyped-def]
-    import sys
-
     port = site.free_port()
     path = place.folder / "page.json"
     path.write_bytes(page)
@@ -247,6 +256,3 @@ def start(place: Place) -> Iterator[Figure]:
 def _repeat(work: Callable[[], float]) -> None:
     """Once without looking: plans, caches and pools are warm afterwards, as on a server that has been running."""
     work()
-
-
-__all__ = ["Load", "Path"]

@@ -14,10 +14,10 @@ from pymongo import MongoClient, WriteConcern
 
 from bench import objects, site
 from bench.client import drive, post
-from bench.common import Figure, in_turn
+from bench.common import Figure, Meter, cpu_note, in_turn
 from bench.place import Place
 from bench.site import INBOX, WRITER, Running
-from taxii_server.storage.mongo_schema import document_of
+from taxii_server.storage.mongo_schema import _INDEXES, document_of
 from taxii_server.storage.sqlite import _row
 
 _PATH = f"/hub/collections/{INBOX}/objects/"
@@ -40,8 +40,12 @@ def envelopes(place: Place) -> Iterator[Figure]:
         ours = partial(_post_envelopes, place, server)
         ours()
         pair = in_turn(ours, anchor, place.runs)
-    yield place.figure(pair, "POST in envelopes of 1,000, 4 connections, two workers", "objects/s", name,
-                       at_least=0.5 if place.store == "mongodb" else None)  # fmt: skip
+        yield place.figure(pair, "POST in envelopes of 1,000, 4 connections, two workers", "objects/s", name,
+                           at_least=0.5 if place.store == "mongodb" else None)  # fmt: skip
+        if place.store == "mongodb":
+            pair = in_turn(ours, partial(_raw_mongo, place.url, indexed=True), place.runs)
+            yield place.figure(pair, "POST in envelopes of 1,000, 4 connections, two workers", "objects/s",
+                               f"{name}, into a collection with the same indexes")  # fmt: skip
 
 
 def _post_envelopes(place: Place, server: Running) -> float:
@@ -51,12 +55,14 @@ def _post_envelopes(place: Place, server: Running) -> float:
     return 1000 * drive(server.port, 4, requests=requests).require(202).rate
 
 
-def _raw_mongo(url: str) -> float:
+def _raw_mongo(url: str, *, indexed: bool = False) -> float:
     salt = uuid.uuid4().hex
     client = MongoClient[dict[str, object]](url)
     target = client.get_default_database().get_collection("raw", write_concern=WriteConcern("majority", j=True))
     drafts = [[site.draft(m, INBOX, salt) for m in range(n * 1000, n * 1000 + 1000)] for n in range(_ENVELOPES)]
     target.drop()
+    if indexed:
+        target.create_indexes(_INDEXES["records"])
     batches = [
         [document_of(draft, 1, n * 1_000_000 + 16 * m) for m, draft in enumerate(some)] for n, some in enumerate(drafts)
     ]
@@ -100,23 +106,30 @@ def _on_threads(count: int, work) -> None:  # type: ignore[no-untyped-def]
 
 def singles(place: Place) -> Iterator[Figure]:
     """POST of one object each against the same server with one transaction for each request."""
-    alone = "posts_per_commit = 1\n"
+    # A thread for each connection of a worker, or the others wait outside where no transaction can take them.
+    threads = "threads = 16\n"
+    alone = f"{threads}posts_per_commit = 1\n"
     for workers in (1, 2):
-        with place.hub(workers) as together, place.hub(workers, alone) as apart:
-            ours = partial(_rate, place, together)
-            anchor = partial(_rate, place, apart)
+        with place.hub(workers, threads) as together, place.hub(workers, alone) as apart:
+            meters = Meter(), Meter()
+            ours = partial(_rate, place, together, meters[0])
+            anchor = partial(_rate, place, apart, meters[1])
             ours(), anchor()
             pair = in_turn(ours, anchor, place.runs)
             many = "one worker" if workers == 1 else "two workers"
             yield place.figure(pair, f"POST of single objects, 16 connections, {many}", "posts/s",
-                               "one transaction for each", at_least=8)  # fmt: skip
+                               "one transaction for each", at_least=8, note=cpu_note(*meters))  # fmt: skip
             pair = in_turn(partial(_alone_ms, place, together), partial(_alone_ms, place, apart), place.runs)
             yield place.figure(pair, f"POST of a single object, 1 connection, {many}", "ms",
                                "one transaction for each", at_most=1.1)  # fmt: skip
 
 
-def _rate(place: Place, server: Running) -> float:
-    return _post_singles(place, server, 16, _SINGLES)[0]
+def _rate(place: Place, server: Running, meter: Meter) -> float:
+    before = server.cpu_s()
+    rate, _ = _post_singles(place, server, 16, _SINGLES)
+    meter.cpu_s += server.cpu_s() - before
+    meter.answers += _SINGLES
+    return rate
 
 
 def _alone_ms(place: Place, server: Running) -> float:

@@ -1,9 +1,9 @@
 """What a request costs, counted and not timed: the guard against a server that gets slower little by little.
 
 Counted are the commands that go to the store, the keys, documents and steps that it examines for them, the calls of
-functions that a page makes for each of its objects, and the most memory that it holds for each of their bytes. The bounds
-are what the code does today, without room: who makes one larger should know why, and say so here. How long it takes
-measures `make bench`.
+functions that a page makes for each of its objects, and the most memory that it holds for each of their bytes. The
+bounds are what the code does today, with hardly any room: who makes one larger should know why, and say so here. How
+long it takes measures `make bench`.
 """
 
 from __future__ import annotations
