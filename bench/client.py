@@ -37,6 +37,8 @@ class Load:
     #: milliseconds of each answer, ascending
     latencies: list[float] = field(repr=False)
     cpu_s: float = 0.0
+    #: how often each connection of a `sync` was sent the `marker` of the order
+    objects: list[int] | None = None
 
     @property
     def rate(self) -> float:
@@ -89,7 +91,7 @@ class _Connection:
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.request = b""
-        self.pages = 0
+        self.pages = self.objects = 0
         self.begin = 0.0
         self.parts: list[bytes] = []
         self.size = 0
@@ -122,6 +124,7 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
     requests = [each.encode("latin-1") for each in order.get("requests", [])]
     syncs = [each.encode("latin-1") for each in order.get("sync", [])]
     count, pages = order.get("count", len(requests)), order.get("pages", 0)
+    marker = order.get("marker", "").encode()
     selector = selectors.DefaultSelector()
     statuses: dict[str, int] = {}
     latencies: list[float] = []
@@ -151,6 +154,8 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
             status = connection.head[9:12].decode()
             statuses[status] = statuses.get(status, 0) + 1
             connection.pages += 1
+            if marker:
+                connection.objects += b"".join(connection.parts).count(marker)
             if syncs:
                 token = _NEXT.search(b"".join(connection.parts[:2])[len(connection.head) : len(connection.head) + 800])
                 if token is not None and connection.pages < pages:
@@ -168,6 +173,7 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
         "bytes": received,
         "statuses": statuses,
         "latencies": sorted(latencies),
+        "objects": [connection.objects for connection in connections] if marker else None,
         "cpu_s": used.ru_utime + used.ru_stime,
     }
 

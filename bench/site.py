@@ -177,9 +177,11 @@ def rss_mb(pid: int) -> float:
 
 
 @contextmanager
-def serving(folder: Path, url: str, *, workers: int, settings: str = "") -> Iterator[Running]:
-    """The hub on this store, as an operator starts it."""
-    config = write_files(folder, files(settings))
+def serving(
+    folder: Path, url: str, *, workers: int, settings: str = "", texts: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """The hub on this store, as an operator starts it, with these texts or those of `files`."""
+    config = write_files(folder, texts or files(settings))
     port = free_port()
     command = [
         sys.executable, "-m", "taxii_server", "--config", str(config), "--store", url,
