@@ -65,6 +65,7 @@ def main() -> None:
     figures: list[Figure] = []
     busy = common.load()
     print(common.HEAD)
+    facts = {"machine": common.machine(), "load_before": busy, "runs": runs, "sizes": sizes}
     for size in sizes:
         for store in given.stores.split(","):
             with a_place(store, size, runs) as place:
@@ -72,8 +73,9 @@ def main() -> None:
                     for figure in PARTS[part](place):
                         figures.append(figure)
                         print(figure.line(), flush=True)
-    facts = {"machine": common.machine(), "load_before": busy, "runs": runs, "sizes": sizes}
-    given.out.write_text(json.dumps({**facts, "figures": [asdict(each) for each in figures]}, indent=1) + "\n")
+                    # After each part: a run that is ended keeps what it has.
+                    everything = {**facts, "figures": [asdict(each) for each in figures]}
+                    given.out.write_text(json.dumps(everything, indent=1) + "\n")
 
 
 if __name__ == "__main__":
