@@ -137,7 +137,7 @@ def test_tens_of_thousands_of_references_are_looked_up_in_portions(tmp_path: Pat
     site.store("alice", "alice-box", malware(**marked("green")), malware(**marked("red")))
     shown, hidden = site.hub.store.page(PageQuery((1, 2, 3, 4), (), 0, 2)).records
     many = tuple(new_id("tool") for _ in range(50_000))
-    listing = replace(shown, id=new_id("report"), position=10**6, soft_refs=many)
+    listing = shown._replace(id=new_id("report"), position=10**6, soft_refs=many)
     snapshot = site.hub.snapshot
     for hidden_ids in ((), many[-1:], many):
         crowd = _Crowd(shown, hidden.label, hidden_ids)
