@@ -59,8 +59,8 @@ class Server(BaseApplication):  # type: ignore[misc]
 def spare_the_collector() -> None:
     """Keep Python's collector of cycles from looking at what stays for the life of the process, and call it less often.
 
-    A page makes thousands of tuples that die without it; with the default it runs several times for each (a sixth of the
-    CPU time of a page of 1,000, measured). Cycles are still found, after 20,000 allocations instead of 700.
+    A page makes thousands of tuples that die without it; with the default it runs several times for each (a sixth of
+    the CPU time of a page of 1,000, measured). Cycles are still found, after 20,000 allocations instead of 700.
     """
     gc.collect()
     gc.freeze()

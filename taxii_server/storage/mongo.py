@@ -9,14 +9,13 @@ Why one clock document
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
 from bson import Int64
-from pymongo import ASCENDING, DESCENDING, DeleteMany, ReplaceOne, UpdateMany
+from pymongo import ASCENDING, DESCENDING, DeleteMany, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener
@@ -35,7 +34,8 @@ from taxii_server.model import (
 )
 from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage import mongo_writes as steps
+from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
 from taxii_server.storage.mongo_ledger import MongoLedger
@@ -134,18 +134,18 @@ class MongoStore(Store):
         def run(
             database: Database[Document], session: ClientSession, clock: Document
         ) -> list[tuple[int, ...] | Exception]:
-            joined = join(writes, group_by_id(_records_of(database, session, wanted)), clock["log"])
+            joined = join(writes, group_by_id(steps.records_of(database, session, wanted)), clock["log"])
             alone[:] = joined.alone
             plan = joined.plan
             if plan.is_empty():
                 session.abort_transaction()
                 return joined.results(())
-            _clear(database, session, plan)
-            positions = _positions_after(self._present(clock), len(plan.inserts))
+            steps.clear(database, session, plan)
+            positions = steps.positions_after(self._present(clock), len(plan.inserts))
             if plan.inserts:
-                _insert(database, session, plan, positions)
+                steps.insert(database, session, plan, positions)
             inside = InsideMongo(database, session, clock)
-            _move_clock(inside, self._write_event(inside, plan.event, positions))
+            steps.move_clock(inside, self._write_event(inside, plan.event, positions))
             self.before_commit()
             return joined.results(positions)
 
@@ -157,7 +157,7 @@ class MongoStore(Store):
         planned = None if event is None else event(inside)
         if planned is None:
             return {"position": Int64(positions[-1])} if positions else {}
-        (base,) = _positions_after(positions[-1] if positions else self._present(inside.clock), 1)
+        (base,) = steps.positions_after(positions[-1] if positions else self._present(inside.clock), 1)
         length, end = events.write_event(inside, planned, base, positions, _log_key)
         return {"position": Int64(end), "log": length}
 
@@ -200,7 +200,9 @@ class MongoStore(Store):
 
     def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
         wanted = list(ids)
-        return group_by_id(self._connection.snapshot(lambda database, session: _records_of(database, session, wanted)))
+        return group_by_id(
+            self._connection.snapshot(lambda database, session: steps.records_of(database, session, wanted))
+        )
 
     def records_at(
         self, positions: Collection[int], *, content: bool = True, limit_bytes: int = 0
@@ -329,7 +331,7 @@ class MongoStore(Store):
                 session.abort_transaction()
                 return newest
             inside = InsideMongo(database, session, clock)
-            _move_clock(inside, self._write_event(inside, event, ()))
+            steps.move_clock(inside, self._write_event(inside, event, ()))
             epoch = clock["catalog_epoch"] + 1
             applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), judged)
             database["catalog"].insert_one(
@@ -352,58 +354,6 @@ class MongoStore(Store):
     def catalog(self) -> AppliedCatalog | None:
         with self._connection.call() as database:
             return _newest_catalog(database, None)
-
-
-def _positions_after(last: int, count: int) -> tuple[int, ...]:
-    """Increasing positions after `last` in steps of 1, 2 or 3 units that nobody can foresee."""
-    positions: list[int] = []
-    for byte in secrets.token_bytes(count):
-        last += POSITION_UNIT * (1 + byte % 3)
-        positions.append(last)
-    return tuple(positions)
-
-
-def _records_of(database: Database[Document], session: ClientSession, ids: list[str]) -> list[Record]:
-    """The records of these ids, each id's in ascending position: the order of the index, nothing is sorted."""
-    if not ids:
-        return []
-    condition = {"i": {"$in": ids}, "_id": {"$gte": Int64(0)}}
-    rows = database["records"].find(
-        condition, schema.WITHOUT_CONTENT, session=session, hint=schema.BY_ID, batch_size=ALL_AT_ONCE
-    )
-    return [schema.record_of(row) for row in rows.sort([("i", ASCENDING), ("_id", ASCENDING)])]
-
-
-def _clear(database: Database[Document], session: ClientSession, plan: Plan) -> None:
-    """Deletions and label changes of the plan."""
-    records = database["records"]
-    for some in portions(list(plan.deletes)):
-        records.delete_many({"_id": {"$in": some}}, session=session)
-    by_label: dict[int, list[int]] = {}
-    for position, label in plan.relabels.items():
-        by_label.setdefault(label, []).append(position)
-    changes = [
-        UpdateMany({"_id": {"$in": some}}, {"$set": {"L": label}})
-        for label, moved in by_label.items()
-        for some in portions(moved)
-    ]
-    if changes:
-        records.bulk_write(changes, session=session)
-
-
-def _insert(database: Database[Document], session: ClientSession, plan: Plan, positions: Sequence[int]) -> None:
-    database["records"].insert_many(
-        [
-            schema.document_of(draft, label, position)
-            for (draft, label), position in zip(plan.inserts, positions, strict=True)
-        ],
-        session=session,
-    )
-
-
-def _move_clock(inside: InsideMongo, moved: Document) -> None:
-    if moved:
-        inside.database["meta"].update_one({"_id": CLOCK}, {"$set": moved}, session=inside.session)
 
 
 def _log_key(kind: str, payload: str) -> bytes:
