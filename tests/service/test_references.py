@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,7 @@ class _Crowd:
         self.asked.append(len(ids))
         label = self.template.label
         return {
-            id_: [replace(self.template, id=id_, position=n, label=self.hidden_label if id_ in self.hidden else label)]
+            id_: [self.template._replace(id=id_, position=n, label=self.hidden_label if id_ in self.hidden else label)]
             for n, id_ in enumerate(ids, start=1)
         }
 
