@@ -2,27 +2,29 @@
 
     python -m bench.ledger [--mongo mongodb://...] [--runs 60]
 
-The two servers run on one database and are asked in turn; a figure is the ratio of the medians of the same run.
+Two server processes of one worker run on one database and are asked in turn, by one client and by four at a time; a
+figure is the ratio of the medians of the same run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
-from flask.testing import FlaskClient
-
-from taxii_server.app import create_app
-from taxii_server.model import Actor
 from taxii_server.service.hub import Hub
-from taxii_server.service.query import ReadRequest
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.ledger import LedgerQuery
@@ -63,49 +65,80 @@ def milliseconds(work: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def http(client: FlaskClient) -> Callable[[], object]:
-    """A page as a client gets it."""
+@contextmanager
+def a_server(config: Path, url: str, ledger: bool) -> Iterator[int]:
+    """The port of a server process of one worker."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-m", "taxii_server", "--config", str(config), "--store", url]
+    command += ["serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    settings = {"LEDGER": str(ledger).lower(), "LOG_LEVEL": "error", "ANONYMOUS_PARTNER": "reader"}
+    environment = os.environ | {f"TAXII_SERVER_{name}": value for name, value in settings.items()}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603 - our own server
+    try:
+        while process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def http(port: int) -> Callable[[], object]:
+    """A page as a client gets it, on a connection that is kept."""
+    connection = HTTPConnection("127.0.0.1", port)
 
     def ask() -> None:
-        answer = client.get(f"/hub/collections/{BOX}/objects/", headers={"Accept": TAXII})
-        assert answer.status_code == 200
-        assert answer.data.count(b'"id"') == PAGE
+        connection.request("GET", f"/hub/collections/{BOX}/objects/", headers={"Accept": TAXII})
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status == 200, body
+        assert body.count(b'"id"') == PAGE
 
     return ask
 
 
-def inside(hub: Hub) -> Callable[[], object]:
-    """A page as the service makes it, without HTTP."""
-    place, asked = hub.snapshot.catalog.collections["box"], ReadRequest("objects")
-    return lambda: hub.visit(Actor("reader", "c", "bench")).read(place, asked)
+def crowd(port: int, clients: int = 4) -> Callable[[], object]:
+    """A page for each of several clients at the same time."""
+    pool, asks = ThreadPoolExecutor(clients), [http(port) for _ in range(clients)]
+    return lambda: [each.result() for each in [pool.submit(ask) for ask in asks]]
 
 
-def measure(name: str, url: str, runs: int) -> None:
+def measure(name: str, url: str, folder: Path, runs: int) -> None:
     """The rows of one store."""
-    on, off = (Settings(store=url, anonymous_partner="reader", ledger=ledger) for ledger in (True, False))
+    for file, text in FILES.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text)
+    config = folder / "config/server.toml"
     store = open_store(url)
     store.prepare()
-    filler = Hub(off, store)
+    filler = Hub(Settings(store=url, anonymous_partner="reader", ledger=False), store)
     filler.apply(FILES, "bench")
     body = json.dumps({"objects": [stix() for _ in range(3 * PAGE)]}).encode()
     filler.writer.add("reader", filler.snapshot.catalog.collections["box"], body)
-    apps = [create_app(settings, store, background=False) for settings in (off, on)]
-    pairs = {
-        "over HTTP": [http(app.test_client()) for app in apps],
-        "in the service": [inside(app.extensions["taxii_server"]) for app in apps],
-    }
-    for what, (without, within) in pairs.items():
-        for work in (without, within) * 3:
-            work()
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(runs):
-            times[0].append(milliseconds(without))
-            times[1].append(milliseconds(within))
-        before, after = map(statistics.median, times)
-        print(f"| {name}, {what} | {before:.2f} | {after:.2f} | {after / before:.3f} |")
+    with a_server(config, url, False) as off, a_server(config, url, True) as on:
+        compare(f"{name}, one client", http(off), http(on), runs)
+        compare(f"{name}, four at a time", crowd(off), crowd(on), runs // 2)
     entry = next(store.ledger.find(LedgerQuery(kinds=("delivered",))))
     print(f"| {name}, an entry for {PAGE} objects: {len(entry.items)} bytes of items, {len(entry.facts)} of facts ||||")
     store.close()
+
+
+def compare(name: str, without: Callable[[], object], within: Callable[[], object], runs: int) -> None:
+    """One row: both in turn."""
+    for work in (without, within) * 3:
+        work()
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs):
+        times[0].append(milliseconds(without))
+        times[1].append(milliseconds(within))
+    before, after = map(statistics.median, times)
+    print(f"| {name} | {before:.2f} | {after:.2f} | {after / before:.3f} |", flush=True)
 
 
 @contextmanager
@@ -126,9 +159,9 @@ def main() -> None:
     arguments = parser.parse_args()
     print("| page of 1,000 objects | without, ms | with, ms | ratio |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        measure("SQLite", str(Path(folder) / "hub.db"), arguments.runs)
-    with a_mongo(arguments.mongo) as url:
-        measure("MongoDB", url, arguments.runs)
+        measure("SQLite", str(Path(folder) / "hub.db"), Path(folder), arguments.runs)
+    with a_mongo(arguments.mongo) as url, tempfile.TemporaryDirectory() as folder:
+        measure("MongoDB", url, Path(folder), arguments.runs)
 
 
 if __name__ == "__main__":

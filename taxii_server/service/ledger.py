@@ -20,7 +20,8 @@ import sys
 import threading
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -40,6 +41,8 @@ _CODES = {"whole": 0, "copy": 1, "relation": _METADATA}
 NO_HASH = b"\0" * 32
 NAMING_EVERY = 1000
 _MAX_CHARS = 500
+#: How long a reader waits at most for its entry to be on its way before it builds the answer.
+_HEAD_START_S = 0.002
 _WIDTH = 8  # bytes of a number in items before they are compressed
 _LEVEL = 3  # of compression: the next ones take three times as long for 4 % less
 # What a stranger wrote may hold half a character: only ASCII is the same everywhere.
@@ -68,19 +71,26 @@ class Note:
 
 @dataclass(slots=True)
 class _Ticket:
-    """A note that waits for being written."""
+    """A note that waits for being written. `begun` is set when the store is about to get it, `ended` afterwards."""
 
     note: Note
-    done: bool = False
+    begun: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+
+    def wait(self) -> None:
+        """Return when the note is in the ledger. Raises StorageUnavailable when it is not."""
+        self.ended.wait()
+        if self.error is not None:
+            raise StorageUnavailable(f"the ledger cannot be written: {self.error}") from self.error
 
 
 @dataclass(slots=True)
 class _Strand:
-    """The strand of one process. `turn` is held by the one thread that writes."""
+    """The strand of one process, and the one thread that writes it."""
 
+    scribe: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ledger"))
     lock: threading.Lock = field(default_factory=threading.Lock)
-    turn: threading.Lock = field(default_factory=threading.Lock)
     queue: list[_Ticket] = field(default_factory=list)
     #: the last entry; None before the first one, and after a failure
     head: Head | None = None
@@ -99,10 +109,14 @@ class Ledger:
 
     def delivered(
         self, actor: Actor, facts: Mapping[str, object], items: Iterable[Served], *, object_id: str, content: bool
-    ) -> None:
-        """Record a read that gives something away. Raises StorageUnavailable: then nothing may be given away."""
+    ) -> Callable[[], None]:
+        """Begin to record a read that gives something away.
+
+        Nothing may be given away before the function that is returned has returned: it waits for the entry, and
+        raises StorageUnavailable when there is none. Until then the answer can be built.
+        """
         if not self._enabled:
-            return
+            return _nothing
         found: dict[int, tuple[int, int, int]] = {}
         for item in items:
             record = item.record
@@ -111,13 +125,15 @@ class Ledger:
             form = _CODES[item.form] if content else _METADATA
             if position not in found or form < found[position][2]:
                 found[position] = (position, record.label, form)
-        if found:
-            self._record(Note("delivered", _facts(actor, facts), actor.partner, object_id, sorted(found.values())))
+        if not found:
+            return _nothing
+        note = Note("delivered", _facts(actor, facts), actor.partner, object_id, sorted(found.values()))
+        return self._begin(note).wait
 
     def refused(self, actor: Actor, facts: Mapping[str, object], object_id: str) -> None:
         """Record a look-up that was refused. Raises StorageUnavailable."""
         if self._enabled:
-            self._record(Note("refused", _facts(actor, facts), actor.partner, object_id))
+            self._begin(Note("refused", _facts(actor, facts), actor.partner, object_id)).wait()
 
     def deleted(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
         """Record that these records of one object are about to be deleted. Raises StorageUnavailable."""
@@ -125,24 +141,27 @@ class Ledger:
             versions = [[r.position, r.version, r.version_key, r.collection, r.submitter] for r in records]
             items = sorted(Item(r.position, r.label, 0) for r in records)
             about = _facts(actor, {**facts, "versions": versions})
-            self._record(Note("deleted", about, actor.partner, records[0].id, items, firm=True))
+            self._begin(Note("deleted", about, actor.partner, records[0].id, items, firm=True)).wait()
 
     # ---- writing
 
-    def _record(self, note: Note) -> None:
-        """Return when the note is in the ledger. Those that wait at the same time go in one write."""
+    def _begin(self, note: Note) -> _Ticket:
+        """Hand the note to the thread that writes. Those that wait at the same time go in one write."""
         pid = os.getpid()
         strand = self._strands.get(pid) or self._strands.setdefault(pid, _Strand())
         ticket = _Ticket(note)
         with strand.lock:
             strand.queue.append(ticket)
-        with strand.turn:
-            if not ticket.done:
-                with strand.lock:
-                    batch, strand.queue = strand.queue, []
-                self._write(strand, batch)
-        if ticket.error is not None:
-            raise StorageUnavailable(f"the ledger cannot be written: {ticket.error}") from ticket.error
+        strand.scribe.submit(self._write_waiting, strand)
+        # Whoever computes on without a pause would keep the other thread from even sending the entry to the database.
+        ticket.begun.wait(_HEAD_START_S)
+        return ticket
+
+    def _write_waiting(self, strand: _Strand) -> None:
+        with strand.lock:
+            batch, strand.queue = strand.queue, []
+        if batch:
+            self._write(strand, batch)
 
     def _write(self, strand: _Strand, batch: Sequence[_Ticket]) -> None:
         head, strand.head = strand.head, None
@@ -150,6 +169,8 @@ class Ledger:
         try:
             notes = [ticket.note for ticket in batch]
             entries = self._entries(head, notes)
+            for ticket in batch:
+                ticket.begun.set()
             self._store.ledger.append(entries, firm=any(note.firm for note in notes))
             last = entries[-1]
             # After a failure nobody knows which of the entries are there: the next write begins another strand.
@@ -159,7 +180,9 @@ class Ledger:
             error = failure
         finally:
             for ticket in batch:
-                ticket.done, ticket.error = True, error
+                ticket.error = error
+                ticket.begun.set()
+                ticket.ended.set()
 
     def _entries(self, head: Head | None, notes: Sequence[Note]) -> list[Entry]:
         if self._key is None:
@@ -186,6 +209,10 @@ class Ledger:
                 named.update(named_heads(entry))
         loose = [head for head in self._store.ledger.heads() if head.strand != strand and head not in named]
         return Note(kind, {"heads": [[head.strand, head.number, head.hash.hex()] for head in loose]})
+
+
+def _nothing() -> None:
+    """Nothing to wait for."""
 
 
 def _facts(actor: Actor, more: Mapping[str, object]) -> dict[str, object]:

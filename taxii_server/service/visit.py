@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from taxii_server import audit
 from taxii_server.catalog import Catalog, Collection, Rights
@@ -22,6 +23,8 @@ from taxii_server.service.statuses import Statuses
 from taxii_server.settings import ApiRoot, Settings
 from taxii_server.storage.base import Store
 from taxii_server.times import now_position
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +94,18 @@ class Visit:
 
     def read(self, collection: Collection, request: ReadRequest) -> Found:
         """One page for this actor (see Reader.read), after the ledger tells of it. Raises StorageUnavailable, too."""
+        return self.answer(collection, request, lambda found: found)
+
+    def answer(self, collection: Collection, request: ReadRequest, build: Callable[[Found], T]) -> T:
+        """What `build` makes of a page, as `read`: it is built while the ledger is written, which takes as long."""
         settings, own = self.settings, collection.limits.max_page
         max_page = min(settings.max_page, own) if own else settings.max_page
         limit = min(request.limit or settings.default_page, max_page)
         try:
             found = self.snapshot.reader.read(self.actor.partner, collection, request, limit)
         except Superseded:
-            return self._again(collection, request)
-        self.ledger.delivered(
+            return self._again(collection, request, build)
+        wait_for_ledger = self.ledger.delivered(
             self.actor,
             self._facts(200, collection.name, resource=request.resource),
             found.items,
@@ -115,9 +122,11 @@ class Visit:
             last=found.items[-1].at if found.items else None,
             catalog=self.snapshot.epoch,
         )
-        return found
+        answer = build(found)
+        wait_for_ledger()
+        return answer
 
-    def _again(self, collection: Collection, request: ReadRequest) -> Found:
+    def _again(self, collection: Collection, request: ReadRequest, build: Callable[[Found], T]) -> T:
         """The page under the catalog that came into force while it was read; rights are looked at again."""
         visit = replace(self, snapshot=self.renew())
         same = visit.catalog.collection_at(collection.api_root, collection.id)
@@ -126,7 +135,7 @@ class Visit:
             raise NotFound
         if not rights.read:
             raise Forbidden
-        return visit.read(same, request)
+        return visit.answer(same, request, build)
 
     def add(self, collection: Collection, body: bytes) -> bytes:
         """Store the objects of the body; the status resource. Raises BadContent when the whole body is unusable."""

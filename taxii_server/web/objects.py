@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Blueprint, Response, request
 
 from taxii_server.catalog import Collection
@@ -28,14 +30,14 @@ blueprint = Blueprint("objects", __name__, url_prefix="/<api_root>/collections/<
 def get_manifest(api_root: str, name: str) -> Response:
     """What the collection holds, without the objects (5.3)."""
     collection, _ = open_collection(api_root, name, read=True)
-    return answers.manifest(_read(collection, "manifest", EVERY_FIELD, content=False))
+    return _read(answers.manifest, collection, "manifest", EVERY_FIELD, content=False)
 
 
 @blueprint.get("/objects/")
 def get_objects(api_root: str, name: str) -> Response:
     """The objects of the collection (5.4)."""
     collection, _ = open_collection(api_root, name, read=True)
-    return answers.envelope(_read(collection, "objects", EVERY_FIELD))
+    return _read(answers.envelope, collection, "objects", EVERY_FIELD)
 
 
 @blueprint.post("/objects/")
@@ -52,7 +54,7 @@ def add_objects(api_root: str, name: str) -> Response:
 def get_object(api_root: str, name: str, object_id: str) -> Response:
     """One object (5.6)."""
     collection, _ = open_collection(api_root, name, read=True)
-    return answers.envelope(_read(collection, "object", OBJECT_FIELDS, object_id))
+    return _read(answers.envelope, collection, "object", OBJECT_FIELDS, object_id)
 
 
 @blueprint.delete("/objects/<object_id>/")
@@ -73,19 +75,20 @@ def delete_object(api_root: str, name: str, object_id: str) -> Response:
 def get_versions(api_root: str, name: str, object_id: str) -> Response:
     """The versions of one object (5.8)."""
     collection, _ = open_collection(api_root, name, read=True)
-    return answers.versions(_read(collection, "versions", VERSIONS_FIELDS, object_id, content=False))
+    return _read(answers.versions, collection, "versions", VERSIONS_FIELDS, object_id, content=False)
 
 
 def _read(
+    build: Callable[[Found], Response],
     collection: Collection,
     resource: str,
     fields: frozenset[str],
     object_id: str | None = None,
     *,
     content: bool = True,
-) -> Found:
+) -> Response:
     parameters = _parameters(fields)
-    return visit().read(
+    return visit().answer(
         collection,
         ReadRequest(
             resource=resource,
@@ -96,6 +99,7 @@ def _read(
             next=parameters.next,
             content=content,
         ),
+        build,
     )
 
 
