@@ -9,6 +9,7 @@ Why one clock document
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -141,7 +142,7 @@ class MongoStore(Store):
                 session.abort_transaction()
                 return joined.results(())
             steps.clear(database, session, plan)
-            positions = steps.positions_after(self._present(clock), len(plan.inserts))
+            positions = _positions_after(self._present(clock), len(plan.inserts))
             if plan.inserts:
                 steps.insert(database, session, plan, positions)
             inside = InsideMongo(database, session, clock)
@@ -157,7 +158,7 @@ class MongoStore(Store):
         planned = None if event is None else event(inside)
         if planned is None:
             return {"position": Int64(positions[-1])} if positions else {}
-        (base,) = steps.positions_after(positions[-1] if positions else self._present(inside.clock), 1)
+        (base,) = _positions_after(positions[-1] if positions else self._present(inside.clock), 1)
         length, end = events.write_event(inside, planned, base, positions, _log_key)
         return {"position": Int64(end), "log": length}
 
@@ -354,6 +355,15 @@ class MongoStore(Store):
     def catalog(self) -> AppliedCatalog | None:
         with self._connection.call() as database:
             return _newest_catalog(database, None)
+
+
+def _positions_after(last: int, count: int) -> tuple[int, ...]:
+    """Increasing positions after `last` in steps of 1, 2 or 3 units that nobody can foresee."""
+    positions: list[int] = []
+    for byte in secrets.token_bytes(count):
+        last += POSITION_UNIT * (1 + byte % 3)
+        positions.append(last)
+    return tuple(positions)
 
 
 def _log_key(kind: str, payload: str) -> bytes:

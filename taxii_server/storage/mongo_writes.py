@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 from bson import Int64
@@ -10,21 +9,12 @@ from pymongo import ASCENDING, UpdateMany
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from taxii_server.model import POSITION_UNIT, Record
+from taxii_server.model import Record
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage.base import Plan
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, Document
 from taxii_server.storage.mongo_events import InsideMongo
 from taxii_server.storage.mongo_schema import portions
-
-
-def positions_after(last: int, count: int) -> tuple[int, ...]:
-    """Increasing positions after `last` in steps of 1, 2 or 3 units that nobody can foresee."""
-    positions: list[int] = []
-    for byte in secrets.token_bytes(count):
-        last += POSITION_UNIT * (1 + byte % 3)
-        positions.append(last)
-    return tuple(positions)
 
 
 def records_of(database: Database[Document], session: ClientSession, ids: list[str]) -> list[Record]:

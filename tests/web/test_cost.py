@@ -37,14 +37,13 @@ NOTHING_NEW = "?added_after=2100-01-01T00:00:00Z"
 
 
 class Commands(CommandListener):
-    """The commands and statements of one thread: the thread that follows the store is not counted."""
+    """The commands and statements of all threads but the one that follows the store."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self._thread = threading.get_ident()
 
     def add(self, name: str) -> None:
-        if threading.get_ident() == self._thread:
+        if threading.current_thread().name != "refresher":
             self.names.append(name)
 
     def started(self, event: Any) -> None:
