@@ -39,6 +39,8 @@ class Load:
     cpu_s: float = 0.0
     #: how often each connection of a `sync` was sent the `marker` of the order
     objects: list[int] | None = None
+    #: connections that the server ended before they were answered, and that were opened again
+    reopened: int = 0
 
     @property
     def rate(self) -> float:
@@ -88,9 +90,10 @@ def drive(port: int, connections: int, **order: Any) -> Load:
 
 class _Connection:
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port))
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.request = b""
+        self.port = port
+        self.sock = self._open()
+        self.request = self.sent = b""
+        self.reopened = 0
         self.pages = self.objects = 0
         self.begin = 0.0
         self.parts: list[bytes] = []
@@ -98,16 +101,33 @@ class _Connection:
         self.expected = 0
         self.head = b""
 
+    def _open(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def reopen(self, selector: selectors.BaseSelector) -> None:
+        """Ask again on another connection, as any HTTP client does when a kept one was ended (RFC 7230, 6.3.1)."""
+        selector.unregister(self.sock)
+        self.sock.close()
+        self.sock = self._open()
+        selector.register(self.sock, selectors.EVENT_READ, self)
+        self.reopened += 1
+        self.sock.sendall(self.sent)
+
     def send(self, request: bytes) -> None:
+        self.sent = request
         self.parts, self.size, self.expected, self.head = [], 0, 0, b""
         self.begin = time.perf_counter()
         self.sock.sendall(request)
 
     def receive(self) -> bool:
-        """Take in what is there; whether the answer is whole."""
+        """Take in what is there; whether the answer is whole. Raises ConnectionResetError when nothing came."""
         data = self.sock.recv(_CHUNK)
         if not data:
-            raise RuntimeError("the server closed the connection")
+            if self.size:
+                raise RuntimeError("the server ended the connection in the middle of an answer")
+            raise ConnectionResetError
         self.parts.append(data)
         self.size += len(data)
         if not self.expected:
@@ -146,7 +166,11 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
     while busy:
         for key, _ in selector.select():
             connection = key.data
-            if not connection.receive():
+            try:
+                if not connection.receive():
+                    continue
+            except ConnectionResetError:
+                connection.reopen(selector)
                 continue
             now = time.perf_counter()
             latencies.append(1000 * (now - connection.begin))
@@ -174,6 +198,7 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
         "statuses": statuses,
         "latencies": sorted(latencies),
         "objects": [connection.objects for connection in connections] if marker else None,
+        "reopened": sum(connection.reopened for connection in connections),
         "cpu_s": used.ru_utime + used.ru_stime,
     }
 

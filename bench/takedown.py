@@ -141,7 +141,7 @@ def run(url: str, folder: Path, records: int, countries: Sequence[str], workers:
               f"{load.seconds:.0f} s; each got exactly its own, {sum(got):,} records; CPU a "
               f"record: server {1e6 * read_cpu / records:.0f} us, database "
               f"{1e6 * (database_cpu_s(url) - database) / records:.0f} us; slowest page {load.latency(1.0):,.0f} ms, "
-              f"median {load.latency(0.5):,.0f} ms")  # fmt: skip
+              f"median {load.latency(0.5):,.0f} ms; connections opened again: {load.reopened}")  # fmt: skip
         nothing = [get(f"{_OBJECTS}?added_after=2100-01-01T00:00:00Z", token) for token in tokens.values()]
         cpu = server.cpu_s()
         load = drive(server.port, 16, requests=nothing, count=20 * len(nothing)).require(200)
