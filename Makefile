@@ -43,7 +43,7 @@ lint: $(INSTALLED_TEST) ## Linters and types
 bench: $(INSTALLED_TEST) ## Measure against the driver and a bare server, an hour or so (SIZE=10000 for one size, QUICK=1 for five minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
 	$(BIN)/python -m bench.run $(if $(SIZE),--sizes $(SIZE)) $(if $(QUICK),--quick) $(BENCH_ARGS)
-	$(BIN)/python -m bench.report
+	$(BIN)/python -m bench.report bench/results.json
 
 check: lint test ## Linters, types and every test: what CI runs
 
