@@ -411,6 +411,13 @@ class Settings:
         "recorded can never be told later.",
         group="Running",
     )
+    posts_per_commit: int = row(
+        whole(1, 1000),
+        64,
+        "The most requests of one worker that share a transaction when they come at the same time. None waits for "
+        "others to come. 1: each has its own.",
+        group="Running",
+    )
     status_hours: int = row(whole(1, 8760), 48, "How long the status of a POST can be read.", group="Running")
     refresh_s: float = row(
         seconds(0.05), 0.5, "How often a worker asks the store for a new catalog and new credentials.", group="Running"
