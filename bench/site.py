@@ -36,6 +36,8 @@ SHARES = {
     "sees-0.5": [objects.TINY],
 }
 _PORTION = 1000
+#: A benchmark asks more often than any partner may.
+UNLIMITED = "address_requests_per_minute = 0\npartner_requests_per_minute = 0\n"
 _SAMPLE = 20_000  # objects that go through the real door, so that every label there is is known
 
 
@@ -47,7 +49,7 @@ def files(settings: str = "") -> dict[str, str]:
         rules.append(f'[[permit]]\nid = "{name}"\nto = {{ audience = "{name}" }}\nwhat = {what}\n')
     names = [WRITER, READER, *SHARES]
     return {
-        "config/server.toml": f'{settings}\n[api_roots.hub]\ntitle = "Hub"\n',
+        "config/server.toml": f'{UNLIMITED}{settings}\n[api_roots.hub]\ntitle = "Hub"\n',
         "config/policy.toml": "\n".join(
             ['schema = 1\nname = "bench"\n[defaults]\nunmarked = "tlp:clear"\n', *rules],
         ),

@@ -53,7 +53,7 @@ def files(countries: Sequence[str]) -> dict[str, str]:
     )
     rule = '[[permit]]\nid = "own-country"\nto = { kind = "cert" }\nwhat = { facet = { countries = "@country" } }\n'
     return {
-        "config/server.toml": '[api_roots.hub]\ntitle = "Hub"\n',
+        "config/server.toml": f'{site.UNLIMITED}[api_roots.hub]\ntitle = "Hub"\n',
         "config/policy.toml": policy + rule,
         "config/partners.toml": teams + '[audience.hub]\nkind = "le"\nclearance = "red"\n',
         "collections/box.toml": f'id = "{BOX}"\napi_root = "hub"\ntitle = "Takedown"\nreaders = ["*"]\n'
@@ -115,7 +115,7 @@ def run(url: str, folder: Path, records: int, countries: Sequence[str], workers:
         credential, tokens[partner] = new_token(partner)
         store.save_credential(credential)
     store.close()
-    with site.serving(folder, url, workers=workers, settings='log_level = "warning"', texts=texts) as server:
+    with site.serving(folder, url, workers=workers, texts=texts) as server:
         seconds = 0.0
         cpu, database = server.cpu_s(), database_cpu_s(url)
         for start in range(0, records, 50 * _PAGE):
