@@ -87,7 +87,8 @@ class Draft:
     neither (a cyber-observable): its version is then the date_added that the store gives it.
     `version_key` orders versions as instants (stix.times.instant_key); None when `version` is.
     `hard_refs` and `soft_refs` are the ids whose being hidden hides this object, and the ids that
-    stand in lists from which they could be taken out. `digest` is SHA-256 over the canonical value.
+    stand in lists from which they could be taken out. `digest` is SHA-256 over the canonical value. `terms` are what
+    the object is found by (stix/terms.py); None: not known yet, so that it is looked at whatever is asked for.
     """
 
     collection: str
@@ -101,6 +102,7 @@ class Draft:
     digest: bytes
     hard_refs: tuple[str, ...] = ()
     soft_refs: tuple[str, ...] = ()
+    terms: tuple[int, ...] | None = None
 
 
 class Record(NamedTuple):
@@ -130,6 +132,8 @@ class PageQuery:
 
     `labels` alone decide what may be read (each label belongs to one collection, `collections`
     lists those: stores may use it to choose an index, never to widen). `after` and `before` are exclusive.
+    `terms` says for labels which terms their records may have, one of which is enough; records whose terms are not
+    known yet are always there. It may be passed over where another condition leads to few records.
     """
 
     labels: tuple[int, ...]
@@ -144,6 +148,8 @@ class PageQuery:
     #: the page ends after the record whose content brings it above so many bytes; 0: no such limit
     limit_bytes: int = 0
     before: int = POSITION_MAX
+    #: label -> terms; a label that is not there has no condition, one without terms no record
+    terms: Mapping[int, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

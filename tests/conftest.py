@@ -17,6 +17,7 @@ from tests.mongo import mongo_server, with_database
 for module in (
     "contract",
     "events_contract",
+    "terms_contract",
     "ledger_contract",
     "quarantine_contract",
     "whole_contract",

@@ -44,6 +44,11 @@ def reference_lists(value: Mapping[str, Any]) -> Iterator[tuple[Path, list[Any]]
     return _lists(value, (), listed=False)
 
 
+def is_followed(name: str) -> bool:
+    """Whether references are looked for inside the property of this name."""
+    return name not in _NOT_FOLLOWED
+
+
 def is_one_of(text: object, ids: frozenset[str]) -> bool:
     """True when the text refers to one of these ids, in whatever case it is written."""
     return isinstance(text, str) and text.strip().lower() in ids
@@ -52,7 +57,7 @@ def is_one_of(text: object, ids: frozenset[str]) -> bool:
 def _mentions(place: Any, ids: frozenset[str], *, within: bool) -> bool:
     if isinstance(place, dict):
         return any(
-            _mentions(member, ids, within=within or _is_reference(name))
+            _mentions(member, ids, within=within or names_references(name))
             for name, member in place.items()
             if isinstance(member, str) or name not in _NOT_FOLLOWED
         )
@@ -66,7 +71,7 @@ def _lists(place: Any, path: Path, *, listed: bool) -> Iterator[tuple[Path, list
     if isinstance(place, dict):
         for name, member in place.items():
             if isinstance(member, (dict, list)) and name not in _NOT_FOLLOWED:
-                yield from _lists(member, (*path, name), listed=name.endswith("_refs") and _is_reference(name))
+                yield from _lists(member, (*path, name), listed=name.endswith("_refs") and names_references(name))
     elif isinstance(place, list):
         if listed:
             yield path, place
@@ -78,7 +83,7 @@ def _lists(place: Any, path: Path, *, listed: bool) -> Iterator[tuple[Path, list
 def _collect(value: Mapping[str, Any], single: set[str], listed: set[str], *, within: bool = False) -> None:
     """`within`: the object stands under a name of references, so that every text in it may be one."""
     for name, member in value.items():
-        is_reference = within or _is_reference(name)
+        is_reference = within or names_references(name)
         if isinstance(member, str):
             if is_reference:
                 _add(member, single)
@@ -101,7 +106,8 @@ def _collect_list(members: list[Any], is_reference: bool, listed: set[str]) -> N
             _collect_list(member, is_reference, listed)
 
 
-def _is_reference(name: str) -> bool:
+def names_references(name: str) -> bool:
+    """Whether what stands under this name are references in this sense."""
     return name.endswith(("_ref", "_refs")) and not name.endswith(("_by_ref", "_by_refs"))
 
 

@@ -64,6 +64,9 @@ class Inside(Protocol):
         """As `Store.referrers`."""
 
 
+#: What stores write in the place of terms that are not known. Terms of objects are greater (stix/terms.py).
+UNFILLED = 0
+
 #: Gets the transaction when all of its plan is written, says what else to write. May be called again, as a planner.
 EventPlanner = Callable[[Inside], EventPlan | None]
 
@@ -204,6 +207,14 @@ class Store(ABC):
     def count_by_label(self) -> dict[int, int]:
         """How many records carry each label. For operators; never part of an answer to a partner."""
 
+    @abstractmethod
+    def unfilled(self, limit: int) -> list[Record]:
+        """Up to `limit` records, with content, whose terms are not known: those of a database of an older release."""
+
+    @abstractmethod
+    def fill(self, terms: Mapping[int, Sequence[int]]) -> None:
+        """Say what these records are found by, by position, where it is not known. Safe beside writers."""
+
     @property
     @abstractmethod
     def quarantine(self) -> Quarantine:
@@ -273,6 +284,22 @@ class Store(ABC):
     @abstractmethod
     def catalog(self) -> AppliedCatalog | None:
         """The configuration in force, or None in a new database."""
+
+
+def grouped(query: PageQuery, *, lacks_terms: bool) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """The labels of a query by the terms that their records may have, under () those without such a condition.
+
+    `lacks_terms`: records whose terms are not known have to be there as well.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    asked = query.terms or {}
+    for label in sorted(set(query.labels)):
+        terms = asked.get(label)
+        if terms is None:
+            groups.setdefault((), []).append(label)
+        elif terms:
+            groups.setdefault((UNFILLED, *terms) if lacks_terms else terms, []).append(label)
+    return {terms: tuple(labels) for terms, labels in groups.items()}
 
 
 def require_epoch(newest: AppliedCatalog | None, expected: int | None) -> None:

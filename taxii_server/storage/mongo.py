@@ -79,6 +79,8 @@ class MongoStore(Store):
         self._writes = Together(self._write_all, wait_s=write_timeout_s, most=writes_together, fits=share_no_id)
         self._statuses = Together(self._save_statuses, wait_s=write_timeout_s)
         self._sweep_at = 0.0
+        #: whether there may be records whose terms are not known: nobody adds any
+        self._may_lack_terms = True
 
     @property
     def ledger(self) -> MongoLedger:
@@ -147,6 +149,7 @@ class MongoStore(Store):
             steps.clear(database, session, plan)
             positions = _positions_after(self._present(clock), len(plan.inserts))
             if plan.inserts:
+                self._may_lack_terms |= any(draft.terms is None for draft, _ in plan.inserts)
                 steps.insert(database, session, plan, positions)
             inside = InsideMongo(database, session, clock)
             steps.move_clock(inside, self._write_event(inside, plan.event, positions))
@@ -185,8 +188,9 @@ class MongoStore(Store):
         return self._connection.transaction(run)
 
     def page(self, query: PageQuery) -> Page:
-        condition, hint = schema.page_filter(query)
-        projection = None if query.content else schema.WITHOUT_CONTENT
+        lacks_terms = query.terms is not None and self._lacks_terms()
+        condition, hint = schema.page_filter(query, lacks_terms=lacks_terms)
+        projection = schema.WITH_CONTENT if query.content else schema.WITHOUT_CONTENT
         limit = query.limit + 1  # and the marker
 
         def read(database: Database[Document], session: ClientSession) -> Page:
@@ -246,6 +250,21 @@ class MongoStore(Store):
             return {row["_id"]: row["count"] for row in rows}
 
         return self._connection.snapshot(read, patient=True)
+
+    def unfilled(self, limit: int) -> list[Record]:
+        return self._connection.snapshot(lambda database, session: steps.unfilled(database, session, limit))
+
+    def fill(self, terms: Mapping[int, Sequence[int]]) -> None:
+        if terms:
+            with self._connection.call() as database:
+                steps.fill(database, terms)
+
+    def _lacks_terms(self) -> bool:
+        """Whether some records have to be looked at because what they are found by is not known."""
+        if self._may_lack_terms:
+            with self._connection.call() as database:
+                self._may_lack_terms = steps.any_unfilled(database)
+        return self._may_lack_terms
 
     @property
     def quarantine(self) -> MongoQuarantine:

@@ -6,12 +6,16 @@ Why the marker
     about labels that it could not ask for. It stands first, so that a full page has it too: a record may get a
     new label long after its neighbours, so no record can speak for those before it.
     Its `c`, `t` and `i` are "*", which no record has, so that it can be reached through every index.
+
+Why every record has a term of this store's own
+    `x` holds what a record is found by. One `find` takes one hint, so labels of which all records are wanted are read
+    through the index of terms as well, by the term that all of them have.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -24,10 +28,11 @@ from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailur
 from taxii_server.errors import SchemaTooNew, StorageError, StorageUnavailable
 from taxii_server.model import POSITION_MAX, POSITION_UNIT, Draft, PageQuery, Record
 from taxii_server.storage import mongo_chores, mongo_ledger, mongo_quarantine
+from taxii_server.storage.base import UNFILLED, grouped
 from taxii_server.storage.mongo_connection import CLOCK, NEEDS_REPLICA_SET, Document
 from taxii_server.times import format_position, instant_key
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: With a longer list MongoDB gives up merging one range per value and sorts everything it finds
 #: (internalQueryMaxScansToExplode is 200, and the marker takes one).
@@ -39,8 +44,11 @@ BY_COLLECTION = "collection_position_label"
 BY_TYPE = "type_position_label"
 BY_ID = "id_position_label"
 BY_POSITION = "_id_"
+BY_TERM = "term_label_position"
 
-WITHOUT_CONTENT = {"j": 0}
+#: Terms are looked for, never read.
+WITH_CONTENT = {"x": 0}
+WITHOUT_CONTENT = {"j": 0, "x": 0}
 
 _VALUES_PER_COMMAND = 50_000  # positions or keys in one list: a command may have 16 MB
 T = TypeVar("T")
@@ -55,7 +63,9 @@ def portions(values: list[T]) -> Iterator[list[T]]:
 _MARKER_ID = Int64(-1)
 _BEFORE_RECORDS = {"$lt": Int64(0)}  # a range: with an equality MongoDB would not merge but sort
 _ANY = "*"
-_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY}
+#: The term that every record has, and the marker.
+_ANY_TERM = Int64(1)
+_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY, "x": [_ANY_TERM]}
 
 #: Who refers to an id: what was hidden because of it becomes readable with it.
 BY_HARD_REF = "hard_refs"
@@ -71,6 +81,7 @@ _RECORD_INDEXES = {
     BY_COLLECTION: ("c", "_id", "L"),
     BY_TYPE: ("t", "_id", "L"),
     BY_ID: ("i", "_id", "L"),
+    BY_TERM: ("x", "L", "_id"),
 }
 _INDEXES: Mapping[str, list[IndexModel]] = {
     "records": [
@@ -119,13 +130,20 @@ def document_of(draft: Draft, label: int, position: int) -> Document:
             draft.hard_refs,
             draft.soft_refs,
             draft.content,
-        )
+        ),
+        draft.terms,
     )
 
 
-def document_of_record(record: Record) -> Document:
+def terms_of(terms: Sequence[int] | None) -> list[Int64]:
+    """What stands in `x`; None: not known."""
+    return [_ANY_TERM, *map(Int64, (UNFILLED,) if terms is None else terms)]
+
+
+def document_of_record(record: Record, terms: Sequence[int] | None = None) -> Document:
     """The stored form of a record. Short names: they are repeated in every document."""
     return {
+        "x": terms_of(terms),
         "_id": Int64(record.position),
         "c": record.collection,
         "p": record.submitter,
@@ -177,8 +195,10 @@ def is_marker(row: Mapping[str, Any]) -> bool:
     return bool(row["_id"] < 0)
 
 
-def page_filter(query: PageQuery) -> tuple[Document, str]:
+def page_filter(query: PageQuery, *, lacks_terms: bool = True) -> tuple[Document, str]:
     """The condition for a page, marker included, and the index to give as hint.
+
+    `lacks_terms`: there may be records whose terms are not known.
 
     Never leave the hint out: MongoDB remembers a plan per shape of a query, not per list of labels,
     and the wrong one of these indexes costs up to a hundred times more.
@@ -197,6 +217,11 @@ def page_filter(query: PageQuery) -> tuple[Document, str]:
     if query.version_keys is not None:
         records["k"] = {"$in": list(query.version_keys)}
 
+    if query.terms is not None and query.ids is None:
+        groups = grouped(query, lacks_terms=lacks_terms)
+        if any(groups):
+            return {"$or": [{**marker, "x": _ANY_TERM}, *_by_terms(records, groups)]}, BY_TERM
+        records["L"] = {"$in": list(groups.get((), ()))}
     types = len(query.types or ())
     if query.ids is not None:  # more than 199 ids: what is sorted are the records of those ids, no more
         hint, marker["i"] = BY_ID, _ANY
@@ -212,6 +237,14 @@ def page_filter(query: PageQuery) -> tuple[Document, str]:
     else:
         hint = BY_POSITION
     return {"$or": [marker, records]}, hint
+
+
+def _by_terms(records: Document, groups: Mapping[tuple[int, ...], tuple[int, ...]]) -> list[Document]:
+    """One condition for each group of labels that are asked for the same terms."""
+    return [
+        {**records, "L": {"$in": list(labels)}, "x": {"$in": list(map(Int64, terms)) if terms else [_ANY_TERM]}}
+        for terms, labels in groups.items()
+    ]
 
 
 def set_horizon(database: Database[Document], session: ClientSession, log_length: int) -> None:
@@ -285,8 +318,15 @@ def _add_events(database: Database[Document]) -> None:
     database["meta"].update_one({"_id": CLOCK}, [{"$set": {"position": {"$toLong": next_unit}}}])
 
 
+def _add_terms(database: Database[Document]) -> None:
+    """What the records of before are found by is not known until the service has read their texts."""
+    records = database["records"]
+    records.update_one({"_id": _MARKER_ID}, {"$set": {"x": [_ANY_TERM]}})
+    records.update_many({"x": {"$exists": False}}, {"$set": {"x": terms_of(None)}})
+
+
 #: From this version to the next one. Each may be started by two processes at once and again after a crash.
-MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {1: _add_events}
+MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {1: _add_events, 2: _add_terms}
 
 
 def _create_collection(database: Database[Document], name: str) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bson import Int64
-from pymongo import ASCENDING, UpdateMany
+from pymongo import ASCENDING, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from taxii_server.model import Record
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.base import Plan
+from taxii_server.storage.base import UNFILLED, Plan
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, Document
 from taxii_server.storage.mongo_events import InsideMongo
 from taxii_server.storage.mongo_schema import portions
@@ -53,6 +53,28 @@ def insert(database: Database[Document], session: ClientSession, plan: Plan, pos
         ],
         session=session,
     )
+
+
+def any_unfilled(database: Database[Document]) -> bool:
+    """Whether there is any record whose terms are not known."""
+    return database["records"].find_one({"x": Int64(UNFILLED)}, {"_id": 1}, hint=schema.BY_TERM) is not None
+
+
+def unfilled(database: Database[Document], session: ClientSession, limit: int) -> list[Record]:
+    """Records whose terms are not known, with content."""
+    rows = database["records"].find(
+        {"x": Int64(UNFILLED)}, schema.WITH_CONTENT, session=session, hint=schema.BY_TERM, limit=limit
+    )
+    return sorted(map(schema.record_of, rows), key=lambda record: record.position)
+
+
+def fill(database: Database[Document], terms: Mapping[int, Sequence[int]]) -> None:
+    """Write the terms of these records where they are not known."""
+    changes = [
+        UpdateOne({"_id": Int64(position), "x": Int64(UNFILLED)}, {"$set": {"x": schema.terms_of(known)}})
+        for position, known in terms.items()
+    ]
+    database["records"].bulk_write(changes, ordered=False)
 
 
 def move_clock(inside: InsideMongo, moved: Document) -> None:

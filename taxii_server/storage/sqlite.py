@@ -30,6 +30,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage import sqlite_events as events
+from taxii_server.storage import sqlite_terms as found_by
 from taxii_server.storage.bands import first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_chores import SQLiteChores
@@ -75,6 +76,8 @@ class SQLiteStore(Store):
         self._migrations = migrations
         self._writes = Together(self._write_all, wait_s=timeout_s, most=writes_together, fits=share_no_id)
         self._statuses = Together(self._save_statuses, wait_s=timeout_s)
+        #: whether there may be records whose terms are not known: nobody adds any
+        self._may_lack_terms = True
 
     @property
     def ledger(self) -> SQLiteLedger:
@@ -164,6 +167,8 @@ class SQLiteStore(Store):
         """Write what the plan says; the positions of its insertions."""
         db = connection.db
         events.forget_references(db, plan.deletes)
+        found_by.forget(db, plan.deletes)
+        found_by.move(db, plan.relabels)
         db.executemany("DELETE FROM records WHERE position = ?", ((position,) for position in plan.deletes))
         db.executemany(
             "UPDATE records SET label = ? WHERE position = ?",
@@ -173,6 +178,11 @@ class SQLiteStore(Store):
         rows = (_row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True))
         db.executemany(INSERT, rows)
         events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
+        self._may_lack_terms |= any(draft.terms is None for draft, _ in plan.inserts)
+        found_by.remember(
+            db,
+            ((position, label, draft.terms) for position, (draft, label) in zip(positions, plan.inserts, strict=True)),
+        )
         if plan.event is not None:
             self._write_event(connection, plan.event, positions)
         return positions
@@ -216,7 +226,8 @@ class SQLiteStore(Store):
         return position
 
     def page(self, query: PageQuery) -> Page:
-        statement = page_statement(query)
+        lacks_terms = query.terms is not None and self._lacks_terms()
+        statement = page_statement(query, lacks_terms=lacks_terms)
         with self._database.connection() as connection:
             if statement is not None and statement.wanted:
                 connection.want(statement.wanted)
@@ -271,6 +282,21 @@ class SQLiteStore(Store):
 
     def count_by_label(self) -> dict[int, int]:
         return dict(self._read("SELECT label, count(*) FROM records INDEXED BY records_by_label GROUP BY label"))
+
+    def unfilled(self, limit: int) -> list[Record]:
+        with self._database.connection() as connection:
+            return found_by.unfilled(connection.db, limit)
+
+    def fill(self, terms: Mapping[int, Sequence[int]]) -> None:
+        with self._database.writing() as db:
+            found_by.fill(db, terms)
+
+    def _lacks_terms(self) -> bool:
+        """Whether some records have to be looked at because what they are found by is not known."""
+        if self._may_lack_terms:
+            ((found,),) = self._read(found_by.ANY_UNFILLED)
+            self._may_lack_terms = bool(found)
+        return self._may_lack_terms
 
     @property
     def quarantine(self) -> SQLiteQuarantine:
@@ -407,6 +433,7 @@ def _row(position: int, draft: Draft, label: int) -> tuple[object, ...]:
         json.dumps(draft.hard_refs),
         json.dumps(draft.soft_refs),
         draft.content,
+        found_by.packed(draft.terms),
     )
 
 

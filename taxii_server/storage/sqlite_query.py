@@ -9,11 +9,12 @@ the table `wanted`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
 from taxii_server.model import POSITION_MAX, PageQuery
+from taxii_server.storage.base import grouped
 
 #: SQLite merges up to 500 arms. Up to here the merge was never slower than walking a collection.
 ARMS_MAX = 400
@@ -21,8 +22,9 @@ ARMS_MAX = 400
 #: Queries are padded to these numbers of arms: planning 400 arms takes 15 ms, a statement in the cache none.
 _ARM_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320, ARMS_MAX)
 
-#: No record has this label.
+#: No record has this label, or this term.
 _NO_LABEL = -1
+_NO_TERM = -1
 
 _BOUND_MAX = 32
 
@@ -38,8 +40,8 @@ LOOKUP = (
 )
 
 
-#: One record: COLUMNS and the content.
-INSERT = f"INSERT INTO records VALUES ({', '.join('?' * 13)})"  # noqa: S608
+#: One record: COLUMNS, the content and the terms.
+INSERT = f"INSERT INTO records VALUES ({', '.join('?' * 14)})"  # noqa: S608
 
 
 @dataclass(slots=True)
@@ -81,9 +83,17 @@ class _Lead:
     sorts: bool
 
 
-def page_statement(query: PageQuery) -> PageStatement | None:
-    """The statement that reads this page, in any order of its rows; None when nothing can satisfy the query."""
+def page_statement(query: PageQuery, *, lacks_terms: bool = True) -> PageStatement | None:
+    """The statement that reads this page, in any order of its rows; None when nothing can satisfy the query.
+
+    `lacks_terms`: there may be records whose terms are not known.
+    """
     labels = tuple(sorted(set(query.labels)))
+    if query.terms is not None and query.ids is None and query.version_keys is None:
+        groups = grouped(query, lacks_terms=lacks_terms)
+        if any(groups):
+            return _by_terms(query, groups)
+        labels = groups.get((), ())
     filters = {
         "id": _unique(query.ids),
         "version_key": _unique(query.version_keys),
@@ -114,6 +124,58 @@ def page_statement(query: PageQuery) -> PageStatement | None:
         " CROSS JOIN records AS r ON r.position = hit.position"
     )
     return PageStatement(sql, parameters.values, wanted)
+
+
+def _by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]]) -> PageStatement | None:
+    """The statement for records with some terms: one range of an index for each pair of a term and a label.
+
+    With more pairs than can be merged, the positions are collected and sorted: of readable records that have one of
+    the terms, no others.
+    """
+    types, spec_versions = _unique(query.types), _unique(query.spec_versions)
+    if query.limit <= 0 or query.before <= query.after + 1 or () in (types, spec_versions):
+        return None
+    parameters = Parameters()
+    between = f"position > {parameters.add(query.after)}"
+    if query.before < POSITION_MAX:
+        between += f" AND position < {parameters.add(query.before)}"
+    limit = parameters.add(query.limit)
+    # A record may have several of the terms: UNION, not UNION ALL.
+    pairs = [(term, label) for terms, labels in groups.items() for term, label in product(terms, labels)]
+    walked = groups.get((), ())
+    if len(pairs) + len(walked) <= ARMS_MAX - 1:
+        pairs += [(_NO_TERM, _NO_LABEL)] * (_arm_count(len(pairs)) - len(pairs) if not walked else 0)
+        arms = [
+            f"SELECT position FROM terms WHERE term = {parameters.add(term)} AND label = {parameters.add(label)}"
+            f" AND {between}"
+            for term, label in pairs
+        ]
+        arms += [_arm("records_by_label", f"label = {parameters.add(label)}", between) for label in walked]
+    else:
+        arms = [
+            f"SELECT DISTINCT position FROM terms WHERE term IN (SELECT value FROM json_each({parameters.add(json.dumps(terms))}))"
+            f" AND label IN (SELECT value FROM json_each({parameters.add(json.dumps(labels))})) AND {between}"
+            for terms, labels in groups.items()
+            if terms
+        ]
+        if walked:
+            listed = f"label IN (SELECT value FROM json_each({parameters.add(json.dumps(walked))}))"
+            arms.append(_arm("records_by_label", listed, between))
+    conditions = [
+        parameters.one_of(f"r.{column}", values)
+        for column, values in (("type", types), ("spec_version", spec_versions))
+        if values
+    ]
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    content = "r.content" if query.content else "x''"
+    # Without a limit of its own SQLite drops the order of the inner part.
+    inner = "-1" if conditions else limit
+    sql = (
+        f"SELECT {COLUMNS}, {content}"  # noqa: S608 - values are bound, the rest is from this module
+        f" FROM (SELECT position FROM ({' UNION '.join(arms)}) ORDER BY position LIMIT {inner}) AS hit"
+        f" CROSS JOIN records AS r ON r.position = hit.position{where} LIMIT {limit}"
+    )
+    return PageStatement(sql, parameters.values, ())
 
 
 def _lead(filters: dict[str, tuple[str, ...] | None]) -> _Lead | None:

@@ -132,11 +132,31 @@ def _add_leases(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+_VERSION_5 = (
+    # What records are found by: one range for each term and label holds what is readable and nothing else.
+    """CREATE TABLE terms (
+        term INTEGER NOT NULL,
+        label INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (term, label, position)
+    ) STRICT, WITHOUT ROWID""",
+    # The terms of a record once more, as int64 one after the other: they have to be found to be moved or removed.
+    # Those of records that are there already are not known (UNFILLED) until the service has read their texts.
+    "ALTER TABLE records ADD COLUMN terms BLOB NOT NULL DEFAULT x'0000000000000000'",
+    "INSERT INTO terms (term, label, position) SELECT 0, label, position FROM records",
+)
+
+
+def _add_terms(db: sqlite3.Connection) -> None:
+    for statement in _VERSION_5:
+        db.execute(statement)
+
+
 Migration = Callable[[sqlite3.Connection], None]
 
 #: From an empty file to the present schema; the version of a database is how many of them it has been through.
 #: One that has been released is never changed: a new one is appended.
-MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine, _add_leases)
+MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine, _add_leases, _add_terms)
 
 
 def is_present(db: sqlite3.Connection, where: str, migrations: Sequence[Migration]) -> bool:

@@ -56,6 +56,7 @@ from tests.storage.samples import (
     query,
     read,
 )
+from tests.storage.terms_contract import TermsContract
 
 
 class StoreFactory(Protocol):
@@ -99,6 +100,8 @@ EVERY_METHOD: dict[str, Callable[[Store], object]] = {
     "referrers": lambda store: store.referrers([object_id(1)]),
     "band": lambda store: store.band(1, [0], 0, 1),
     "places": lambda store: store.places(1, [0], [1]),
+    "unfilled": lambda store: store.unfilled(1),
+    "fill": lambda store: store.fill({1: (100,)}),
     "clock": lambda store: store.clock(),
     "tick": lambda store: store.tick(),
     "save_aliases": lambda store: store.save_aliases({"a": "b"}),
@@ -111,7 +114,7 @@ EVERY_METHOD: dict[str, Callable[[Store], object]] = {
 }
 
 
-class StoreContract(EventsContract, LedgerContract):
+class StoreContract(TermsContract, EventsContract, LedgerContract):
     """Inherit, override `store_factory` and `break_driver`."""
 
     @pytest.fixture

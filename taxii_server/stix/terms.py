@@ -1,0 +1,329 @@
+"""What an object is found by: a few numbers, its terms, each of which stands for one value that a filter may ask for.
+
+Stores index them beside the label of the record, so that a page reads what has a value and is readable, nothing else.
+A term is a hash: who gets a record by one still looks whether the text fits (filters.fits), so that two values with
+one hash, or the steps of a range, do no harm. Whatever fits has one of the terms that `ask` gives; tests prove it.
+
+Ranges
+    A number or an instant has a term for itself cut off at each of a few steps of 16. What is at least 80 is then
+    the union of few terms: 5 of sixteen, and so on. The last step of an instant is 9.5 hours.
+
+Parts
+    What granular markings take out of an object must not be found. A property that such a marking touches is written
+    under terms of its own kind (MARKED), for readers who get it whole; for others it only says that it is touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from taxii_server.stix.filters import (
+    KINDS,
+    LEVELS,
+    Condition,
+    all_nested,
+    instant_of,
+    markings_of,
+    number_of,
+    references_of,
+    texts_of,
+)
+from taxii_server.times import parse_instant
+
+#: Terms below this are free for stores.
+RESERVED = 16
+#: So many values of one property have terms of their own; an object with more is looked at whenever it is asked for.
+VALUES_MAX = 64
+_STEP = 4
+#: Highest value (inclusive, higher ones count as this one) and how far the values are cut off at each step.
+_NUMBERS: Mapping[str, tuple[int, range]] = {
+    "confidence": (0xFF, range(0, 8, _STEP)),
+    "src_port": (0xFFFF, range(0, 16, _STEP)),
+    "dst_port": (0xFFFF, range(0, 16, _STEP)),
+    "number": (0xFFFFFFFF, range(0, 32, _STEP)),
+}
+#: µs since 1970; from 2041 on all instants share their terms.
+_INSTANTS = (2**51 - 1, range(35, 51, _STEP))
+_TIMES = ("modified", "valid_from", "valid_until")
+_TEXTS = tuple(name for name, kind in KINDS.items() if kind == "text")
+_NESTED_IN = ("hashes", "extensions", "external_references", "kill_chain_phases", "objects")
+_HAS_NESTED = frozenset(_NESTED_IN)
+OPEN, MARKED = "", "m"
+_SHORT = 100
+
+
+def term(*parts: str) -> int:
+    """The term of these parts: 63 bits, never one of the reserved ones."""
+    text = "\0".join(parts)
+    return _term(text) if len(text) <= _SHORT else _hash(text)
+
+
+def _hash(text: str) -> int:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return max(int.from_bytes(digest, "big") >> 1, RESERVED)
+
+
+#: Types, markings, creators, spans of time: most terms are those of the object before.
+_term = lru_cache(maxsize=20_000)(_hash)
+
+
+def read_terms(value: Mapping[str, Any]) -> tuple[int, ...]:
+    """The terms of a checked object, ascending."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for name in _TEXTS:
+        if name in value:
+            found[name, name] = set(texts_of(value, name))
+    for name, (most, shifts) in _NUMBERS.items():
+        if name in value and (number := number_of(value, name)) is not None:
+            found[name, name] = {_at(number, most, shift) for shift in shifts}
+    for name in _TIMES:
+        if name in value and (key := instant_of(value, name)) is not None:
+            found[name, name] = {_at(_us(key), _INSTANTS[0], shift) for shift in _INSTANTS[1]}
+    for source in _HAS_NESTED.intersection(value):
+        for name, text in all_nested(value, source):
+            found.setdefault((name, source), set()).add(text)
+    levels = {id_: level for level, id_ in LEVELS.items()}
+    for source, id_ in markings_of(value):
+        if id_ in levels:
+            found.setdefault(("tlp", source), set()).add(levels[id_])
+    touched = _touched(value)
+    terms = {term("self", value["id"])}
+    for (name, source), values in found.items():
+        kind = MARKED if source in touched else OPEN
+        terms.update(_terms_of(kind, name, source, values))
+    followed, kept, creator = references_of(value)
+    kind = MARKED if touched else OPEN
+    terms.update(_terms_of(kind, "followed", "", followed))
+    terms.update(_terms_of(kind, "kept", "", kept))
+    if creator is not None:
+        terms.add(term(kind, "creator", "", creator))
+    if followed:
+        terms.add(term("refers"))
+    terms.update(term("touched", source) for source in touched)
+    return tuple(sorted(terms))
+
+
+def _terms_of(kind: str, name: str, source: str, values: Iterable[str]) -> Iterable[int]:
+    known = set(values)
+    if len(known) > VALUES_MAX:
+        return [term(kind, name, source, "*")]
+    return [term(kind, name, source, "=", value) for value in known]
+
+
+def _touched(value: Mapping[str, Any]) -> frozenset[str]:
+    """The properties that markings of parts speak of, the property that holds the markings itself among them."""
+    if not any(source == "granular_markings" for source, _ in markings_of(value)):
+        return frozenset()
+    touched = {"granular_markings"}
+    for marking in value["granular_markings"]:
+        if isinstance(marking, dict) and "marking_ref" in marking:
+            for selector in marking.get("selectors", ()):
+                touched.add(str(selector).partition(".")[0])
+    return frozenset(touched)
+
+
+def _us(key: str) -> int:
+    return parse_instant(f"{key}Z")
+
+
+def _at(number: int, most: int, shift: int) -> str:
+    return f"{shift}:{min(max(number, 0), most) >> shift}"
+
+
+# ---- asking
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How much of some objects a reader gets.
+
+    `is_marked`: parts of them carry markings. `loses_parts`: for this reader some of those are taken out.
+    `stripped`: properties that are taken out. `is_copied`, `may_be_copied`: it gets copies of them instead, each with
+    dates and a creator of its own and a relationship beside it: of all of them, of those that refer to something
+    hidden. `hidden`: ids that their references do not lead this reader to.
+    """
+
+    is_marked: bool = False
+    loses_parts: bool = False
+    stripped: frozenset[str] = frozenset()
+    is_copied: bool = False
+    may_be_copied: bool = False
+    hidden: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """What the asker should know of copies: who makes them, and of which objects some ids are copies."""
+
+    identity: str = ""
+    originals: Mapping[str, str] = field(default_factory=dict)
+
+
+#: The most telling filters first: the first one that has terms says what is looked at.
+_TELLING = [
+    "relationships-all",
+    "value",
+    "MD5",
+    "SHA-1",
+    "SHA-256",
+    "SHA-512",
+    "SHA3-256",
+    "SHA3-512",
+    "SSDEEP",
+    "TLSH",
+    "external_id",
+    "pattern",
+    "subject",
+    "name",
+    "number",
+    "src_port",
+    "dst_port",
+    "aliases",
+]
+_BROAD = ["confidence", "number-gte", "number-lte", "src_port-gte", "src_port-lte", "dst_port-gte", "dst_port-lte"]
+_BROADEST = [
+    "valid_until-gte",
+    "modified-gte",
+    "modified-lte",
+    "valid_from-lte",
+    "confidence-gte",
+    "confidence-lte",
+    "tlp",
+    "pattern_type",
+    "relationship_type",
+    "revoked",
+]
+_RANKS = {
+    **dict.fromkeys(KINDS, len(_TELLING)),
+    **{name: rank for rank, name in enumerate(_TELLING)},
+    **{name: 100 + rank for rank, name in enumerate(_BROAD)},
+    **{name: 200 + rank for rank, name in enumerate(_BROADEST)},
+}
+
+
+def ask(conditions: Sequence[Condition], part: Part, hub: Hub, *, revoked: bool) -> tuple[int, ...] | None:
+    """Terms one of which every record has that fits the conditions, as far as the reader gets it; None: any record.
+
+    `revoked`: whether the objects are. No terms at all: none of them fits. Says nothing of what is taken out: the
+    terms of a value are asked for only where the reader gets that value if it is there.
+    """
+    found: set[int] = set()
+    for asked in (_of_objects(conditions, part, hub, revoked), _of_relations(conditions, part, hub)):
+        if asked is None:
+            return None
+        found.update(asked)
+    return tuple(sorted(found))
+
+
+def _of_objects(conditions: Sequence[Condition], part: Part, hub: Hub, revoked: bool) -> tuple[int, ...] | None:
+    """For the objects themselves, or their copies."""
+    lead: tuple[int, ...] | None = None
+    for condition in sorted(conditions, key=lambda each: _RANKS[each.name], reverse=True):
+        asked = _of_condition(condition, part, hub, revoked)
+        if asked == ():
+            return ()
+        lead = asked if asked is not None else lead
+    return lead
+
+
+def _of_condition(condition: Condition, part: Part, hub: Hub, revoked: bool) -> tuple[int, ...] | None:
+    if condition.kind == "flag":
+        return None if revoked in condition.values or condition.name in part.stripped else ()
+    if condition.kind == "references":
+        return _of_references(condition, part, hub)
+    if condition.subject == "modified" and part.is_copied:
+        return None
+    sources = [source for source in condition.sources if source not in part.stripped]
+    if not sources:
+        return ()
+    kinds = (OPEN, MARKED) if part.is_marked and not part.loses_parts else (OPEN,)
+    found = {
+        each
+        for kind in kinds
+        for source in sources
+        for each in _values_terms(kind, condition.subject, source, _steps(condition))
+    }
+    if part.loses_parts:
+        found.update(term("touched", source) for source in sources)
+    if condition.subject == "modified" and part.may_be_copied:
+        found.add(term("refers"))
+    return tuple(found)
+
+
+def _of_references(condition: Condition, part: Part, hub: Hub) -> tuple[int, ...] | None:
+    ids = set(map(str, condition.values))
+    if part.is_copied and hub.identity in ids:
+        return None
+    if part.stripped - {"created_by_ref"}:
+        # Which of their references stand in what is taken out is not known: all are looked at.
+        return None
+    kinds = (OPEN, MARKED) if part.is_marked and not part.loses_parts else (OPEN,)
+    found: set[int] = set()
+    for kind in kinds:
+        found.update(_values_terms(kind, "followed", "", ids - part.hidden))
+        found.update(_values_terms(kind, "kept", "", ids))
+        if "created_by_ref" not in part.stripped:
+            found.update(term(kind, "creator", "", id_) for id_ in ids)
+    if part.loses_parts:
+        found.add(term("touched", "granular_markings"))
+    if part.may_be_copied and hub.identity in ids:
+        found.add(term("refers"))
+    return tuple(found)
+
+
+def _of_relations(conditions: Sequence[Condition], part: Part, hub: Hub) -> tuple[int, ...] | None:
+    """For the relationships beside copies: of which objects they are those that may fit."""
+    if not (part.is_copied or part.may_be_copied):
+        return ()
+    lead: tuple[int, ...] | None = None if part.is_copied else (term("refers"),)
+    for condition in conditions:
+        if condition.name == "relationship_type":
+            if "derived-from" not in condition.values:
+                return ()
+        elif condition.kind == "flag":
+            if False not in condition.values:
+                return ()
+        elif condition.kind == "references":
+            if hub.identity not in condition.values:
+                ids = list(map(str, condition.values))
+                own = [term("self", hub.originals.get(id_, id_)) for id_ in ids]
+                kinds = (OPEN, MARKED) if part.is_marked else (OPEN,)
+                lead = (*own, *(each for kind in kinds for each in _values_terms(kind, "kept", "", ids)))
+        elif condition.subject not in ("tlp", "modified"):
+            return ()
+    return lead
+
+
+def _values_terms(kind: str, name: str, source: str, values: Iterable[str]) -> list[int]:
+    found = [term(kind, name, source, "=", value) for value in values]
+    return [*found, term(kind, name, source, "*")] if found else []
+
+
+def _steps(condition: Condition) -> Iterable[str]:
+    """The values of a condition as the objects have them."""
+    if condition.kind == "number":
+        most, shifts = _NUMBERS[condition.name]
+        return [_at(int(value), most, shifts[0]) for value in condition.values]
+    if condition.kind == "number-range":
+        most, shifts = _NUMBERS[condition.subject]
+        return _range(int(condition.bound), condition.is_least, most, shifts)
+    if condition.kind == "time-range":
+        most, shifts = _INSTANTS
+        return _range(_us(str(condition.bound)), condition.is_least, most, shifts)
+    return map(str, condition.values)
+
+
+def _range(bound: int, is_least: bool, most: int, shifts: range) -> list[str]:
+    """What is at least, or at most, the bound: at each step the sixteenths beyond it, at the last one its own too."""
+    bound = min(max(bound, 0), most)
+    found = [f"{shifts[0]}:{bound >> shifts[0]}"]
+    for shift in shifts:
+        own = bound >> shift
+        first = own & ~((1 << _STEP) - 1)
+        beyond = range(own + 1, first + (1 << _STEP)) if is_least else range(first, own)
+        found += [f"{shift}:{each}" for each in beyond if each << shift <= most]
+    return found
