@@ -54,6 +54,11 @@ class Copies:
         self._lock = threading.Lock()
         self._known: set[str] = set()
 
+    @property
+    def identity(self) -> str:
+        """Who stands as the creator of copies."""
+        return self._maker.identity
+
     def serve(self, rows: Sequence[Standing], references: References) -> list[Served]:
         """What the audience gets of these rows, in their order. What can be no copy is left out: it is hidden."""
         cut = [row for row in rows if row.removal is not None]

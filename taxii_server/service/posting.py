@@ -25,6 +25,7 @@ from taxii_server.service.quota import Quota, QuotaReached
 from taxii_server.service.reopening import Readers, with_reopening
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts, plan_relabelling
 from taxii_server.stix.parse import DEFAULT_LIMITS, Item, JsonLimits, read_envelope
+from taxii_server.stix.terms import read_terms
 from taxii_server.stix.traits import read_traits
 from taxii_server.stix.validate import Strictness, read_object
 from taxii_server.storage.base import Inside, Plan, Store
@@ -230,6 +231,7 @@ class Writer:
                 digest=checked.digest,
                 hard_refs=checked.hard_refs,
                 soft_refs=checked.soft_refs,
+                terms=read_terms(checked.value),
             )
             if stop is not None:
                 held.append((place, draft, stop))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from taxii_server.stix.filters import Condition
+
 
 @dataclass(frozen=True, slots=True)
 class VersionChoice:
@@ -43,6 +45,8 @@ class Filters:
     spec_versions: tuple[str, ...] | None = None
     #: None: not asked for; reads then take the latest version, deletion all of them
     versions: VersionChoice | None = None
+    #: the optional filters, by name
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def choice(self) -> VersionChoice:
@@ -61,6 +65,8 @@ class Filters:
         if self.versions is not None:
             choice = self.versions
             parts["v"] = [choice.first, choice.last, choice.every, choice.keys]
+        if self.conditions:
+            parts["c"] = [[each.name, each.values] for each in self.conditions]
         return parts
 
     @classmethod
@@ -75,6 +81,7 @@ class Filters:
             types=tuple(parts["t"]) if "t" in parts else None,
             spec_versions=tuple(parts["s"]) if "s" in parts else None,
             versions=versions,
+            conditions=tuple(Condition(name, tuple(values)) for name, values in parts.get("c", ())),
         )
 
 

@@ -7,6 +7,7 @@ what this audience gets, and a page is full or the last one, whatever lies hidde
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +19,12 @@ from taxii_server.model import PageQuery, Record
 from taxii_server.service.book import Book
 from taxii_server.service.copies import RELATION_SHIFT, Copies, Served
 from taxii_server.service.cursor import CursorSeal
+from taxii_server.service.finding import fitting, named_ids, terms_by_label
 from taxii_server.service.query import EVERY, Filters, ReadRequest
 from taxii_server.service.resolver import Resolver, Standing
 from taxii_server.service.sight import Sight, Sights
 from taxii_server.service.stream import Row, Stream
+from taxii_server.stix.terms import Hub
 from taxii_server.storage.base import Store
 
 #: A page holds no more objects once their texts come above this: a thousand large ones would fill the memory.
@@ -221,6 +224,8 @@ class _Walk:
         self._collection = collection
         self._filters = filters
         self._content = content
+        #: optional filters look at texts
+        self._reads_texts = content or bool(filters.conditions)
         self._stream = reader.stream(sight, collection, filters)
         self._copying = reader.copies_any(sight, collection)
         self._query = self._page_query()
@@ -245,8 +250,30 @@ class _Walk:
             types=types,
             spec_versions=filters.spec_versions,
             version_keys=keys,
-            content=self._content,
+            content=self._reads_texts,
             limit_bytes=_MAX_PAGE_BYTES,
+            terms=self._terms() if filters.conditions and ids is None else None,
+        )
+
+    def _terms(self) -> Mapping[int, tuple[int, ...]]:
+        """Where to look for what fits the optional filters."""
+        reader, conditions = self._reader, self._filters.conditions
+        ids = named_ids(conditions)
+        refs_lists = reader._catalog.policy.defaults.refs_lists
+        hidden: frozenset[str] = frozenset()
+        if ids and refs_lists != "keep":
+            references = reader.resolver(self._sight, self._collection).references
+            references.load(ids)
+            hidden = frozenset(filter(references.is_hidden, ids))
+        originals = reader._copies.originals(ids) if ids and self._copying else {}
+        return terms_by_label(
+            conditions,
+            self._stream.labels,
+            self._sight,
+            reader._book,
+            Hub(reader._copies.identity, originals),
+            hidden=hidden,
+            derives=refs_lists == "derive",
         )
 
     def collect(self, after: int, wanted: int) -> tuple[list[Served], bool]:
@@ -285,6 +312,8 @@ class _Walk:
 
     def _serve(self, rows: list[Standing]) -> list[Served]:
         items = self._reader.serve(rows, self._resolver)
+        if self._filters.conditions:
+            items = fitting(items, self._filters.conditions, content=self._content)
         if not self._copying:
             return items
         ids, types, choice = self._filters.ids, self._filters.types, self._filters.choice
@@ -313,7 +342,7 @@ class _Walk:
         size = 0
         for start in range(0, len(standing), wanted):
             some = standing[start : start + wanted]
-            items = self._serve(self._with_content(some) if self._content else some)
+            items = self._serve(self._with_content(some) if self._reads_texts else some)
             for item in items:
                 if item.at > after:
                     found.append(item)

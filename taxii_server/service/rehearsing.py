@@ -79,7 +79,8 @@ class Rehearsal(Store):
     def page(self, query: PageQuery) -> Page:
         wanted = frozenset(query.labels)
         stored = {label for label in wanted if label <= self._real} | self._left
-        asked = replace(query, labels=tuple(sorted(stored)))
+        # Terms are for the labels that are asked for, not for those that the records have in the store.
+        asked = replace(query, labels=tuple(sorted(stored)), terms=None)
         found: list[Record] = []
         while True:
             page = self._store.page(asked)
@@ -188,6 +189,12 @@ class Rehearsal(Store):
         moment: int = 0,
         event: EventPlanner | None = None,
     ) -> AppliedCatalog:
+        self._refuse()
+
+    def unfilled(self, limit: int) -> list[Record]:
+        self._refuse()
+
+    def fill(self, terms: Mapping[int, Sequence[int]]) -> None:
         self._refuse()
 
     def tick(self) -> int:

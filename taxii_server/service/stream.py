@@ -94,6 +94,11 @@ class Stream:
         """How far behind their positions the records with this label stand."""
         return shift_of(self._sight.access[label].delay_us, self._sight.delays)
 
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Its labels."""
+        return self._labels
+
     def has_events(self) -> bool:
         """Whether anything may stand elsewhere than at its own place."""
         return bool(self._events)

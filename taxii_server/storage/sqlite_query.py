@@ -60,6 +60,10 @@ class Parameters:
             return f"{column} = {self.add(wanted[0])}"
         if len(wanted) <= _BOUND_MAX:
             return f"{column} IN ({', '.join(self.add(value) for value in wanted)})"
+        return self.listed(column, wanted)
+
+    def listed(self, column: str, wanted: Sequence[object]) -> str:
+        """The same, for any number of values."""
         return f"{column} IN (SELECT value FROM json_each({self.add(json.dumps(wanted))}))"  # noqa: S608
 
 
@@ -136,31 +140,26 @@ def _by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]
     if query.limit <= 0 or query.before <= query.after + 1 or () in (types, spec_versions):
         return None
     parameters = Parameters()
-    between = f"position > {parameters.add(query.after)}"
+    between = [f"position > {parameters.add(query.after)}"]
     if query.before < POSITION_MAX:
-        between += f" AND position < {parameters.add(query.before)}"
+        between.append(f"position < {parameters.add(query.before)}")
     limit = parameters.add(query.limit)
-    # A record may have several of the terms: UNION, not UNION ALL.
     pairs = [(term, label) for terms, labels in groups.items() for term, label in product(terms, labels)]
     walked = groups.get((), ())
-    if len(pairs) + len(walked) <= ARMS_MAX - 1:
-        pairs += [(_NO_TERM, _NO_LABEL)] * (_arm_count(len(pairs)) - len(pairs) if not walked else 0)
-        arms = [
-            f"SELECT position FROM terms WHERE term = {parameters.add(term)} AND label = {parameters.add(label)}"
-            f" AND {between}"
-            for term, label in pairs
-        ]
-        arms += [_arm("records_by_label", f"label = {parameters.add(label)}", between) for label in walked]
+    if len(pairs) + len(walked) <= ARMS_MAX:
+        if not walked:
+            pairs += [(_NO_TERM, _NO_LABEL)] * (_arm_count(len(pairs)) - len(pairs))
+        found = [(f"term = {parameters.add(term)}", f"label = {parameters.add(label)}") for term, label in pairs]
+        arms = [_term_arm(*each, *between) for each in found]
+        arms += [_arm("records_by_label", f"label = {parameters.add(label)}", *between) for label in walked]
     else:
         arms = [
-            f"SELECT DISTINCT position FROM terms WHERE term IN (SELECT value FROM json_each({parameters.add(json.dumps(terms))}))"
-            f" AND label IN (SELECT value FROM json_each({parameters.add(json.dumps(labels))})) AND {between}"
+            _term_arm(parameters.listed("term", terms), parameters.listed("label", labels), *between)
             for terms, labels in groups.items()
             if terms
         ]
         if walked:
-            listed = f"label IN (SELECT value FROM json_each({parameters.add(json.dumps(walked))}))"
-            arms.append(_arm("records_by_label", listed, between))
+            arms.append(_arm("records_by_label", parameters.listed("label", walked), *between))
     conditions = [
         parameters.one_of(f"r.{column}", values)
         for column, values in (("type", types), ("spec_version", spec_versions))
@@ -168,7 +167,7 @@ def _by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]
     ]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     content = "r.content" if query.content else "x''"
-    # Without a limit of its own SQLite drops the order of the inner part.
+    # A record may have several of the terms: UNION, not UNION ALL. Without a limit SQLite drops the inner order.
     inner = "-1" if conditions else limit
     sql = (
         f"SELECT {COLUMNS}, {content}"  # noqa: S608 - values are bound, the rest is from this module
@@ -224,6 +223,10 @@ def _walking_arms(
     if not 0 < len(places) <= ARMS_MAX:
         return [_arm(None, *conditions)]
     return [_arm("records_by_collection", f"collection = {parameters.add(place)}", *conditions) for place in places]
+
+
+def _term_arm(*conditions: str) -> str:
+    return f"SELECT DISTINCT position FROM terms WHERE {' AND '.join(conditions)}"  # noqa: S608
 
 
 def _arm(index: str | None, *conditions: str) -> str:

@@ -15,6 +15,7 @@ from taxii_server.web.body import check_encoding, read_body
 from taxii_server.web.context import bodies, open_collection, require_accept, require_content_type, visit
 from taxii_server.web.media import TAXII
 from taxii_server.web.parameters import (
+    DELETE_FIELDS,
     EVERY_FIELD,
     OBJECT_FIELDS,
     VERSIONS_FIELDS,
@@ -67,7 +68,7 @@ def delete_object(api_root: str, name: str, object_id: str) -> Response:
         raise NotFound
     if not (rights.read and rights.write):
         raise Forbidden
-    filters = _parameters(OBJECT_FIELDS, paging=False).filters
+    filters = _parameters(DELETE_FIELDS, paging=False).filters
     visit().delete(collection, rights, object_id, filters)
     return Response(b"", 200, content_type=TAXII)
 

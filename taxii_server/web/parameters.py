@@ -9,17 +9,23 @@ from urllib.parse import unquote_to_bytes
 
 from taxii_server.errors import BadQuery
 from taxii_server.service.query import Filters, VersionChoice
+from taxii_server.stix.filters import KINDS, Condition, read_condition
 from taxii_server.times import format_position, instant_key, parse_instant
 
 _SPEC_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 _INTEGER = re.compile(r"[0-9]+")
 _MATCH = re.compile(r"match\[.*\]")
+_PAGING = frozenset({"added_after", "limit", "next"})
 #: No page is larger than this, whatever is asked for; longer digits are not even read.
 _HUGE = 10**9
 
-#: The match fields by endpoint (TAXII 2.1, tables of 5.3 to 5.8).
-EVERY_FIELD = frozenset({"id", "type", "version", "spec_version"})
-OBJECT_FIELDS = frozenset({"version", "spec_version"})
+#: The match fields by endpoint (TAXII 2.1, tables of 5.3 to 5.8), and the optional ones (stix/filters.py).
+_STANDARD = frozenset({"id", "type", "version", "spec_version"})
+OPTIONAL_FIELDS = frozenset(KINDS)
+EVERY_FIELD = _STANDARD | OPTIONAL_FIELDS
+#: Of one object, read and deleted. Nothing is deleted by what it says.
+OBJECT_FIELDS = frozenset({"version", "spec_version"}) | OPTIONAL_FIELDS
+DELETE_FIELDS = frozenset({"version", "spec_version"})
 VERSIONS_FIELDS = frozenset({"spec_version"})
 
 
@@ -51,24 +57,29 @@ def read_parameters(raw: bytes, fields: frozenset[str], limits: Limits, *, pagin
     if raw.count(b"&") >= limits.max_parameters:
         raise BadQuery("query string", f"more than {limits.max_parameters} parameters (max_query_parameters)")
     given = _pairs(raw)
-    known = {f"match[{field}]" for field in EVERY_FIELD}
     if limits.reject_unknown_match:
         for name in given:
-            if _MATCH.fullmatch(name) and name not in known:
-                raise BadQuery(name, f"unknown match field (known: {', '.join(sorted(EVERY_FIELD))})")
-    wanted = {f"match[{field}]" for field in fields} | ({"added_after", "limit", "next"} if paging else set())
-    once = {name: _once(name, values) for name, values in given.items() if name in wanted}
-    lists = {
-        field: _values(f"match[{field}]", once[f"match[{field}]"], limits.max_values)
-        for field in fields
-        if f"match[{field}]" in once
-    }
+            if _MATCH.fullmatch(name) and _field(name) not in EVERY_FIELD:
+                known_names = f"{', '.join(sorted(_STANDARD))}; optional ones: {', '.join(KINDS)}"
+                raise BadQuery(name, f"unknown match field (known: {known_names})")
+    once: dict[str, str] = {}
+    lists: dict[str, tuple[str, ...]] = {}
+    for name, values in given.items():
+        if (field := _field(name)) in fields:
+            lists[field] = _values(name, _once(name, values), limits.max_values)
+        elif paging and name in _PAGING:
+            once[name] = _once(name, values)
     return ReadParameters(
         filters=_filters(lists) if lists else None,
         added_after=_read(once, "added_after", _added_after),
         limit=_read(once, "limit", _limit),
         next=once.get("next"),
     )
+
+
+def _field(name: str) -> str:
+    """The match field that a parameter names; empty for every other parameter."""
+    return name[6:-1] if name.startswith("match[") and name.endswith("]") else ""
 
 
 def _pairs(raw: bytes) -> dict[str, list[str]]:
@@ -137,7 +148,15 @@ def _filters(lists: Mapping[str, tuple[str, ...]]) -> Filters:
         types=_distinct(lists.get("type")),
         spec_versions=_distinct(spec_versions),
         versions=_versions(lists["version"]) if "version" in lists else None,
+        conditions=tuple([_condition(name, lists[name]) for name in sorted(OPTIONAL_FIELDS.intersection(lists))]),
     )
+
+
+def _condition(name: str, texts: tuple[str, ...]) -> Condition:
+    try:
+        return read_condition(name, texts)
+    except ValueError as error:
+        raise BadQuery(f"match[{name}]", str(error)) from None
 
 
 def _versions(values: tuple[str, ...]) -> VersionChoice:

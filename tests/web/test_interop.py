@@ -244,8 +244,20 @@ def test_3_13_1_10_duplicate_filter_parameter(txs: World) -> None:
     get(txs, f"/api1/collections/{RW}/objects/?match[type]=campaign&match[type]=malware", 400)
 
 
-def test_3_13_2_optional_filters_are_ignored(txs: World) -> None:
-    assert objects(txs, "?match[name]=x&match[confidence-gte]=10&match[relationships-all]=y") == objects(txs)
+def test_3_13_2_optional_filters(txs: World) -> None:
+    everything = objects(txs)
+    assert objects(txs, f"?match[pattern_type]={everything[0]['pattern_type']}") == everything
+    for query in (
+        "match[name]=nobody",
+        "match[labels]=nothing",
+        "match[external_id]=T0",
+        "match[relationships-all]=identity--f431f809-377b-45e0-aa1c-6a4751cae5ff",
+        "match[confidence-gte]=10",
+        "match[revoked]=true",
+    ):
+        assert objects(txs, f"?{query}") == [], query
+    assert objects(txs, "?match[revoked]=false&match[modified-gte]=2000-01-01T00:00:00Z") == everything
+    assert objects(txs, "?match[modified-lte]=2000-01-01T00:00:00Z") == []
 
 
 def test_3_14_1_pagination_of_versions_by_the_header(txs: World) -> None:
