@@ -28,6 +28,7 @@ import orjson
 from taxii_server import __version__
 from taxii_server.errors import TaxiiServerError
 from taxii_server.model import POSITION_UNIT
+from taxii_server.service.filling import terms_of_text
 from taxii_server.storage.base import Store
 from taxii_server.storage.whole import PARTS, Facts, Row, Value
 from taxii_server.times import format_position
@@ -313,7 +314,7 @@ def restore(
             of = manifest.parts[part].rows
             done = 0
             for rows in _portions(backup.rows(part)):
-                loading.put(part, rows)
+                loading.put(part, rows, _terms(rows) if part == "records" else None)
                 highest = max([highest, *_places(part, rows)])
                 done += len(rows)
                 progress(f"restoring {part}", done, of)
@@ -334,6 +335,12 @@ def _portions(rows: Iterator[Row]) -> Iterator[list[Row]]:
             portion, size = [], 0
     if portion:
         yield portion
+
+
+def _terms(records: Sequence[Row]) -> list[tuple[int, ...]]:
+    """What these records are found by: a backup does not hold it."""
+    column = list(PARTS["records"]).index("content")
+    return [terms_of_text(bytes(row[column])) for row in records]  # type: ignore[arg-type]
 
 
 _PLACES = {"records": "position", "bands": "last", "ledger": "last"}

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 
 from taxii_server.errors import ConfigError, StorageError, StorageUnavailable
+from taxii_server.service.filling import fill_terms
 from taxii_server.service.hub import Hub
 from taxii_server.service.pruning import prune
 from taxii_server.service.retention import PAUSE_S, Removed, Retention
@@ -22,6 +23,8 @@ RUNNING, _RUNNING_US = "upkeep running", 300_000_000
 #: The lease that says that it has been done for this time.
 DONE = "upkeep done"
 #: Marking-definitions and identities are looked for once a day: that reads every text.
+#: Reading what the records of an older database are found by.
+_FILLING = "upkeep terms"
 _DEFINITIONS, _PRUNING = "upkeep definitions", "upkeep ledger"
 _MINUTE_US = 60_000_000
 _DAY_US = 24 * 60 * _MINUTE_US
@@ -52,6 +55,8 @@ class Upkeep:
         self._chores = hub.store.chores
         self._holder = secrets.token_hex(8)
         self._stop = threading.Event()
+        #: whether there is nothing left to be filled, as far as this process is concerned
+        self._filled = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -88,6 +93,15 @@ class Upkeep:
             )
         return True
 
+    def fill(self) -> int:
+        """Let filters find the records of an older database by index, unless another process does; how many it were."""
+        if not self._chores.take(_FILLING, self._holder, _RUNNING_US):
+            return 0
+        try:
+            return fill_terms(self._hub.store, lambda count: self._pause(_FILLING))
+        finally:
+            self._chores.give_back(_FILLING, self._holder)
+
     def work(self, *, dry: bool = False, definitions: bool = True, pruning: bool = True) -> Done:
         """Do all of it now. Raises StorageUnavailable while another process does, or the database does not answer."""
         if not self._chores.take(RUNNING, self._holder, _RUNNING_US):
@@ -108,11 +122,11 @@ class Upkeep:
         finally:
             self._chores.give_back(RUNNING, self._holder)
 
-    def _pause(self) -> None:
+    def _pause(self, lease: str = RUNNING) -> None:
         """Let others write, and tell them that this process is alive."""
         if self._stop.wait(PAUSE_S):
             raise StorageUnavailable("the server stops; the rest is removed later")
-        if not self._chores.take(RUNNING, self._holder, _RUNNING_US, renew=True):
+        if not self._chores.take(lease, self._holder, _RUNNING_US, renew=True):
             raise StorageUnavailable("another process has taken over")
 
     def _run(self) -> None:
@@ -120,6 +134,10 @@ class Upkeep:
         while not self._stop.wait(wait_s):
             wait_s = _LOOK_S
             try:
+                filled = self._filled or self.fill()
+                if filled and not self._filled:
+                    _log.info("%d records of an older database are found by index now", filled)
+                self._filled = True
                 self.tick()
             except (StorageError, ConfigError) as error:
                 _log.warning("what has passed its time is removed later: %s", error)

@@ -17,6 +17,7 @@ from taxii_server.model import POSITION_UNIT, Record, Traits
 from taxii_server.policy import Facets
 from taxii_server.service.book import Book, Label, LabelKey
 from taxii_server.service.checking import check
+from taxii_server.service.filling import fill_terms
 from taxii_server.service.posting import Writer
 from taxii_server.service.verify_parts import Fault, LogReport, check_log, check_parts
 from taxii_server.service.versions import keys_of
@@ -123,6 +124,9 @@ class Verifier:
         finding = check(store, (), lambda done: self._progress("ledger", done, of))
         counts["ledger"] = finding.entries
         faults += (Fault("ledger", f"{each.strand} {each.number}", each.what) for each in finding.faults)
+        if store.unfilled(1):
+            what = "are not known of some records of an older database, so filters look at each of them"
+            faults.append(Fault("terms", "records", what, repairable=True))
         faults += self._odd_positions()
         return Report(counts, tuple(faults), pending)
 
@@ -237,6 +241,7 @@ class Verifier:
     def repair(self, writer: Writer) -> None:
         """Set right what the last check found and what can be derived. Check again afterwards."""
         todo = self._todo
+        fill_terms(self._store)
         for start in range(0, max(len(todo.mend), 1), PORTION):
             some = todo.mend[start : start + PORTION]
             if some or todo.oddities:

@@ -110,11 +110,14 @@ class _Loading(Loading):
         self._log = 0
         self._catalog = 0
 
-    def put(self, part: str, rows: Sequence[Row]) -> None:
+    def put(self, part: str, rows: Sequence[Row], terms: Sequence[Sequence[int]] | None = None) -> None:
         batch: list[Document] = []
         size = 0
-        for row in rows:
-            batch.append(_IN[part](row))
+        for number, row in enumerate(rows):
+            document = _IN[part](row)
+            if terms is not None:
+                document["x"] = schema.terms_of(terms[number])
+            batch.append(document)
             size += sum(len(value) for value in row if isinstance(value, (bytes, str)))
             if size > _BATCH_BYTES:
                 self._database[_COLLECTIONS[part]].insert_many(batch)

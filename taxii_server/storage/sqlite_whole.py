@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from taxii_server.errors import StorageError, StorageUnavailable
+from taxii_server.storage import sqlite_terms as found_by
 from taxii_server.storage.sqlite_connection import Database
 from taxii_server.storage.whole import PARTS, Facts, Loading, Row, Snapshot, Whole
 from taxii_server.times import format_position, now_position
@@ -120,19 +121,26 @@ class _Loading(Loading):
         self._target, self._target_ledger = target, ledger
         self._database, self._ledger = store.databases()
 
-    def put(self, part: str, rows: Sequence[Row]) -> None:
+    def put(self, part: str, rows: Sequence[Row], terms: Sequence[Sequence[int]] | None = None) -> None:
         names = list(PARTS[part])
+        known: Sequence[Sequence[int] | None] = ()
         values: Sequence[Sequence[Any]] = rows
         if part == "log":
             names.append("hash")
             values = [(*row, _hash(*row[1:])) for row in rows]
         elif part == "records":
-            values = [(*row[:10], _text(row[10]), _text(row[11]), row[12]) for row in rows]
+            names.append("terms")
+            known = terms or [None] * len(rows)
+            values = [
+                (*row[:10], _text(row[10]), _text(row[11]), row[12], found_by.packed(each))
+                for row, each in zip(rows, known, strict=True)
+            ]
         marks = ", ".join("?" * len(names))
         database = self._ledger if part == "ledger" else self._database
         with database.writing() as db:
             db.executemany(f"INSERT INTO {_TABLES[part]} ({', '.join(names)}) VALUES ({marks})", values)  # noqa: S608
             if part == "records":
+                found_by.remember(db, ((row[0], row[8], each) for row, each in zip(rows, known, strict=True)))
                 db.executemany(
                     _REFS,
                     ((ref, row[0]) for row in rows for refs in row[10:12] if isinstance(refs, tuple) for ref in refs),

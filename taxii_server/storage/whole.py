@@ -134,8 +134,8 @@ class Loading(ABC):
     """A database that is being filled. Nobody uses it before `finish`."""
 
     @abstractmethod
-    def put(self, part: str, rows: Sequence[Row]) -> None:
-        """Add these rows."""
+    def put(self, part: str, rows: Sequence[Row], terms: Sequence[Sequence[int]] | None = None) -> None:
+        """Add these rows. `terms`: what each of these records is found by; None: not known (see Draft)."""
 
     @abstractmethod
     def finish(self, facts: Facts) -> str:
