@@ -55,7 +55,7 @@ class Upkeep:
         self._chores = hub.store.chores
         self._holder = secrets.token_hex(8)
         self._stop = threading.Event()
-        #: whether there is nothing left to be filled, as far as this process is concerned
+        #: whether this process has seen that no record is left to be filled: nobody adds one
         self._filled = False
         self._thread: threading.Thread | None = None
 
@@ -102,6 +102,12 @@ class Upkeep:
         finally:
             self._chores.give_back(_FILLING, self._holder)
 
+    def _fill_once(self) -> None:
+        if not self._filled:
+            if count := self.fill() if self._hub.store.unfilled(1) else 0:
+                _log.info("filters find %d records of an older database by index now", count)
+            self._filled = not self._hub.store.unfilled(1)
+
     def work(self, *, dry: bool = False, definitions: bool = True, pruning: bool = True) -> Done:
         """Do all of it now. Raises StorageUnavailable while another process does, or the database does not answer."""
         if not self._chores.take(RUNNING, self._holder, _RUNNING_US):
@@ -134,10 +140,7 @@ class Upkeep:
         while not self._stop.wait(wait_s):
             wait_s = _LOOK_S
             try:
-                filled = self._filled or self.fill()
-                if filled and not self._filled:
-                    _log.info("%d records of an older database are found by index now", filled)
-                self._filled = True
+                self._fill_once()
                 self.tick()
             except (StorageError, ConfigError) as error:
                 _log.warning("what has passed its time is removed later: %s", error)

@@ -16,7 +16,7 @@ Parts
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -53,6 +53,7 @@ _TEXTS = tuple(name for name, kind in KINDS.items() if kind == "text")
 _NESTED_IN = ("hashes", "extensions", "external_references", "kill_chain_phases", "objects")
 _HAS_NESTED = frozenset(_NESTED_IN)
 OPEN, MARKED = "", "m"
+_NAMED, _INSIDE = "named", "inside"
 _SHORT = 100
 
 
@@ -95,16 +96,39 @@ def read_terms(value: Mapping[str, Any]) -> tuple[int, ...]:
     for (name, source), values in found.items():
         kind = MARKED if source in touched else OPEN
         terms.update(_terms_of(kind, name, source, values))
-    followed, kept, creator = references_of(value)
-    kind = MARKED if touched else OPEN
-    terms.update(_terms_of(kind, "followed", "", followed))
-    terms.update(_terms_of(kind, "kept", "", kept))
-    if creator is not None:
-        terms.add(term(kind, "creator", "", creator))
-    if followed:
-        terms.add(term("refers"))
+    terms.update(_reference_terms(value, touched))
     terms.update(term("touched", source) for source in touched)
     return tuple(sorted(terms))
+
+
+def _reference_terms(value: Mapping[str, Any], touched: frozenset[str]) -> Iterator[int]:
+    """The terms of all ids that it refers to: by properties of its own that are references, and by what lies inside."""
+    creator = value.get("created_by_ref")
+    if isinstance(creator, str):
+        yield term(MARKED if "created_by_ref" in touched else OPEN, "creator", "", "=", creator)
+    members = {name: member for name, member in value.items() if name not in ("created_by_ref", "granular_markings")}
+    for place in (_NAMED, _INSIDE):
+        part = {name: member for name, member in members.items() if _is_named(name) == (place == _NAMED)}
+        followed, kept, _ = references_of(part)
+        if not (followed or kept):
+            continue
+        marked = any(any(references_of({name: part[name]})) for name in touched.intersection(part))
+        kind = MARKED if marked else OPEN
+        yield from _terms_of(kind, "followed", place, followed)
+        yield from _terms_of(kind, "kept", place, kept)
+        if followed:
+            yield term("refers")
+        if marked:
+            yield term("touched", "references")
+        if place == _INSIDE:
+            yield term("refers inside")
+    yield from _terms_of(
+        MARKED, "kept", "granular_markings", (id_ for name, id_ in markings_of(value) if name != "object_marking_refs")
+    )
+
+
+def _is_named(name: str) -> bool:
+    return name.endswith(("_ref", "_refs"))
 
 
 def _terms_of(kind: str, name: str, source: str, values: Iterable[str]) -> Iterable[int]:
@@ -258,42 +282,55 @@ def _of_references(condition: Condition, part: Part, hub: Hub) -> tuple[int, ...
     ids = set(map(str, condition.values))
     if part.is_copied and hub.identity in ids:
         return None
-    if part.stripped - {"created_by_ref"}:
+    stripped = part.stripped - {"created_by_ref"}
+    if any(map(_is_named, stripped)):
         # Which of their references stand in what is taken out is not known: all are looked at.
         return None
-    kinds = (OPEN, MARKED) if part.is_marked and not part.loses_parts else (OPEN,)
+    is_whole = part.is_marked and not part.loses_parts
     found: set[int] = set()
-    for kind in kinds:
-        found.update(_values_terms(kind, "followed", "", ids - part.hidden))
-        found.update(_values_terms(kind, "kept", "", ids))
+    for kind in (OPEN, MARKED) if is_whole else (OPEN,):
+        for place in (_NAMED,) if stripped else (_NAMED, _INSIDE):
+            found.update(_values_terms(kind, "followed", place, ids - part.hidden))
+            found.update(_values_terms(kind, "kept", place, ids))
         if "created_by_ref" not in part.stripped:
-            found.update(term(kind, "creator", "", id_) for id_ in ids)
+            found.update(term(kind, "creator", "", "=", id_) for id_ in ids)
+    if stripped:
+        found.add(term("refers inside"))
+    markings = [id_ for id_ in ids if id_.startswith("marking-definition--")]
+    if is_whole:
+        found.update(_values_terms(MARKED, "kept", "granular_markings", markings))
     if part.loses_parts:
-        found.add(term("touched", "granular_markings"))
+        found.update(term("touched", each) for each in ("references", *(["granular_markings"] if markings else [])))
     if part.may_be_copied and hub.identity in ids:
         found.add(term("refers"))
     return tuple(found)
 
 
 def _of_relations(conditions: Sequence[Condition], part: Part, hub: Hub) -> tuple[int, ...] | None:
-    """For the relationships beside copies: of which objects they are those that may fit."""
+    """For the relationships beside copies: of which objects they are those that may fit.
+
+    Such a relationship is derived-from, has the dates of the copy, the markings of the object, and refers to both.
+    """
     if not (part.is_copied or part.may_be_copied):
         return ()
+    kinds = (OPEN, MARKED) if part.is_marked else (OPEN,)
     lead: tuple[int, ...] | None = None if part.is_copied else (term("refers"),)
-    for condition in conditions:
-        if condition.name == "relationship_type":
-            if "derived-from" not in condition.values:
-                return ()
-        elif condition.kind == "flag":
-            if False not in condition.values:
-                return ()
-        elif condition.kind == "references":
+    for condition in sorted(conditions, key=lambda each: _RANKS[each.name], reverse=True):
+        if condition.kind == "references":
             if hub.identity not in condition.values:
                 ids = list(map(str, condition.values))
                 own = [term("self", hub.originals.get(id_, id_)) for id_ in ids]
-                kinds = (OPEN, MARKED) if part.is_marked else (OPEN,)
-                lead = (*own, *(each for kind in kinds for each in _values_terms(kind, "kept", "", ids)))
-        elif condition.subject not in ("tlp", "modified"):
+                lead = (*own, *(each for kind in kinds for each in _values_terms(kind, "kept", _NAMED, ids)))
+        elif condition.kind == "tlp":
+            levels = list(map(str, condition.values))
+            lead = tuple(t for kind in kinds for t in _values_terms(kind, "tlp", "object_marking_refs", levels))
+        elif condition.kind == "flag":
+            if False not in condition.values:
+                return ()
+        elif condition.name == "relationship_type":
+            if "derived-from" not in condition.values:
+                return ()
+        elif condition.subject != "modified":
             return ()
     return lead
 

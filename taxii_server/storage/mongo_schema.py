@@ -65,7 +65,9 @@ _BEFORE_RECORDS = {"$lt": Int64(0)}  # a range: with an equality MongoDB would n
 _ANY = "*"
 #: The term that every record has, and the marker.
 _ANY_TERM = Int64(1)
-_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY, "x": [_ANY_TERM]}
+#: Behind every term: where a range ends there is always one more key, so that their number tells nothing.
+_LAST_TERM = Int64(2**63 - 1)
+_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY, "x": [_ANY_TERM, _LAST_TERM]}
 
 #: Who refers to an id: what was hidden because of it becomes readable with it.
 BY_HARD_REF = "hard_refs"
@@ -321,7 +323,7 @@ def _add_events(database: Database[Document]) -> None:
 def _add_terms(database: Database[Document]) -> None:
     """What the records of before are found by is not known until the service has read their texts."""
     records = database["records"]
-    records.update_one({"_id": _MARKER_ID}, {"$set": {"x": [_ANY_TERM]}})
+    records.update_one({"_id": _MARKER_ID}, {"$set": {"x": _MARKER["x"]}})
     records.update_many({"x": {"$exists": False}}, {"$set": {"x": terms_of(None)}})
 
 

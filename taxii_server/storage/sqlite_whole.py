@@ -140,7 +140,7 @@ class _Loading(Loading):
         with database.writing() as db:
             db.executemany(f"INSERT INTO {_TABLES[part]} ({', '.join(names)}) VALUES ({marks})", values)  # noqa: S608
             if part == "records":
-                found_by.remember(db, ((row[0], row[8], each) for row, each in zip(rows, known, strict=True)))
+                found_by.remember(db, ((row[0], row[8], each) for row, each in zip(values, known, strict=True)))
                 db.executemany(
                     _REFS,
                     ((ref, row[0]) for row in rows for refs in row[10:12] if isinstance(refs, tuple) for ref in refs),

@@ -34,6 +34,7 @@ def ask_everything(pair: Pair, facts: Facts, collections: Sequence[str]) -> None
     for place in collections:
         ask_pages(pair, place)
         ask_filters(pair, place, facts)
+        ask_optional_filters(pair, place, facts)
         ask_positions(pair, place, facts)
         ask_objects(pair, place, facts)
     ask_statuses(pair, facts)
@@ -86,6 +87,32 @@ def ask_filters(pair: Pair, place: str, facts: Facts) -> None:
         pair.ask("GET", f"{API}/{place}/manifest/?{query}")
     for query in queries[:2]:
         pair.walk(f"{API}/{place}/objects/?{query}", 2)
+
+
+def ask_optional_filters(pair: Pair, place: str, facts: Facts) -> None:
+    """Each kind of optional filter, with values that only hidden objects and hidden parts have."""
+    ids = ",".join([*facts.ids[:12], *facts.hidden_ids[:12]])
+    names = ",".join(f"{type_} {number} v0" for type_ in ("indicator", "malware", "report") for number in range(6))
+    queries = [f"match[name]={names}&match[version]=all", "match[pattern_type]=stix", "match[opinion]=agree"]
+    queries += ["match[labels]=secret word,victim,warm,heron", "match[labels]=another word", "match[name]=another text"]
+    queries += ["match[confidence-gte]=50", "match[confidence-lte]=49", "match[revoked]=true", "match[revoked]=false"]
+    queries += ["match[tlp]=white,amber", "match[relationship_type]=derived-from", "match[value]=a@b.example"]
+    queries += [f"match[relationships-all]={each}" for each in (scene.ALICE_ID, scene.RED, scene.AMBER, scene.REL_FR)]
+    queries += [f"match[relationships-all]={each}" for each in facts.hidden_ids[:3]]
+    queries += [
+        "match[modified-gte]=2020-01-02T00:00:00Z&match[version]=all",
+        "match[modified-lte]=2020-01-01T12:00:00Z",
+    ]
+    queries += [
+        f"match[relationships-all]={ids}&match[type]={','.join(facts.types)}&limit=2",
+        "match[valid_from-lte]=2020-01-01T00:00:00Z",
+    ]
+    queries += ["match[labels]=secret word&match[confidence-gte]=1&match[modified-gte]=2020-01-01T00:00:00Z"]
+    for query in queries:
+        pair.ask("GET", f"{API}/{place}/manifest/?{query}")
+    pair.walk(f"{API}/{place}/objects/?match[relationships-all]={ids}", 2)
+    for id_ in (*facts.ids[:3], *facts.hidden_ids[:2]):
+        pair.ask("GET", f"{API}/{place}/objects/{id_}/?match[labels]=secret word")
 
 
 def ask_positions(pair: Pair, place: str, facts: Facts) -> None:
