@@ -150,7 +150,8 @@ class Store(ABC):
     def page(self, query: PageQuery) -> Page:
         """The first `limit` records after `after` that satisfy the query, ascending position, with the horizon.
 
-        One storage command, one point in time. Cost does not depend on how many records come before
+        One storage command (a few where labels times terms are too many for one), one point in time.
+        Cost does not depend on how many records come before
         `after`, nor on records whose label is not asked for where `labels` is short.
         """
 

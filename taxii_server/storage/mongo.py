@@ -34,6 +34,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage import mongo_events as events
+from taxii_server.storage import mongo_pages as pages
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage import mongo_writes as steps
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
@@ -189,6 +190,9 @@ class MongoStore(Store):
 
     def page(self, query: PageQuery) -> Page:
         lacks_terms = query.terms is not None and self._lacks_terms()
+        parts = pages.parts(query, lacks_terms=lacks_terms)
+        if parts:
+            return self._connection.snapshot(lambda database, session: pages.read(database, session, query, parts))
         condition, hint = schema.page_filter(query, lacks_terms=lacks_terms)
         projection = schema.WITH_CONTENT if query.content else schema.WITHOUT_CONTENT
         limit = query.limit + 1  # and the marker

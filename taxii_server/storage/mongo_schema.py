@@ -64,10 +64,10 @@ _MARKER_ID = Int64(-1)
 _BEFORE_RECORDS = {"$lt": Int64(0)}  # a range: with an equality MongoDB would not merge but sort
 _ANY = "*"
 #: The term that every record has, and the marker.
-_ANY_TERM = Int64(1)
+ANY_TERM = Int64(1)
 #: Behind every term: where a range ends there is always one more key, so that their number tells nothing.
 _LAST_TERM = Int64(2**63 - 1)
-_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY, "x": [_ANY_TERM, _LAST_TERM]}
+_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY, "x": [ANY_TERM, _LAST_TERM]}
 
 #: Who refers to an id: what was hidden because of it becomes readable with it.
 BY_HARD_REF = "hard_refs"
@@ -139,7 +139,7 @@ def document_of(draft: Draft, label: int, position: int) -> Document:
 
 def terms_of(terms: Sequence[int] | None) -> list[Int64]:
     """What stands in `x`; None: not known."""
-    return [_ANY_TERM, *map(Int64, (UNFILLED,) if terms is None else terms)]
+    return [ANY_TERM, *map(Int64, (UNFILLED,) if terms is None else terms)]
 
 
 def document_of_record(record: Record, terms: Sequence[int] | None = None) -> Document:
@@ -205,24 +205,12 @@ def page_filter(query: PageQuery, *, lacks_terms: bool = True) -> tuple[Document
     Never leave the hint out: MongoDB remembers a plan per shape of a query, not per list of labels,
     and the wrong one of these indexes costs up to a hundred times more.
     """
-    places = {"$gt": Int64(query.after)}
-    if query.before < POSITION_MAX:
-        places["$lt"] = Int64(query.before)
-    records: Document = {"_id": places, "L": {"$in": list(query.labels)}}
+    records = filters_of(query)
     marker: Document = {"_id": _BEFORE_RECORDS, "L": 0}
-    if query.ids is not None:
-        records["i"] = {"$in": list(query.ids)}
-    if query.types is not None:
-        records["t"] = {"$in": list(query.types)}
-    if query.spec_versions is not None:
-        records["sv"] = {"$in": list(query.spec_versions)}
-    if query.version_keys is not None:
-        records["k"] = {"$in": list(query.version_keys)}
-
     if query.terms is not None and query.ids is None:
         groups = grouped(query, lacks_terms=lacks_terms)
         if any(groups):
-            return {"$or": [{**marker, "x": _ANY_TERM}, *_by_terms(records, groups)]}, BY_TERM
+            return {"$or": [{**marker, "x": ANY_TERM}, *by_terms(records, groups)]}, BY_TERM
         records["L"] = {"$in": list(groups.get((), ()))}
     types = len(query.types or ())
     if query.ids is not None:  # more than 199 ids: what is sorted are the records of those ids, no more
@@ -241,10 +229,27 @@ def page_filter(query: PageQuery, *, lacks_terms: bool = True) -> tuple[Document
     return {"$or": [marker, records]}, hint
 
 
-def _by_terms(records: Document, groups: Mapping[tuple[int, ...], tuple[int, ...]]) -> list[Document]:
+def filters_of(query: PageQuery) -> Document:
+    """The condition for the records of a page, terms aside."""
+    places = {"$gt": Int64(query.after)}
+    if query.before < POSITION_MAX:
+        places["$lt"] = Int64(query.before)
+    records: Document = {"_id": places, "L": {"$in": list(query.labels)}}
+    if query.ids is not None:
+        records["i"] = {"$in": list(query.ids)}
+    if query.types is not None:
+        records["t"] = {"$in": list(query.types)}
+    if query.spec_versions is not None:
+        records["sv"] = {"$in": list(query.spec_versions)}
+    if query.version_keys is not None:
+        records["k"] = {"$in": list(query.version_keys)}
+    return records
+
+
+def by_terms(records: Document, groups: Mapping[tuple[int, ...], tuple[int, ...]]) -> list[Document]:
     """One condition for each group of labels that are asked for the same terms."""
     return [
-        {**records, "L": {"$in": list(labels)}, "x": {"$in": list(map(Int64, terms)) if terms else [_ANY_TERM]}}
+        {**records, "L": {"$in": list(labels)}, "x": {"$in": list(map(Int64, terms)) if terms else [ANY_TERM]}}
         for terms, labels in groups.items()
     ]
 

@@ -151,7 +151,7 @@ def _by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]
             pairs += [(_NO_TERM, _NO_LABEL)] * (_arm_count(len(pairs)) - len(pairs))
         found = [(f"term = {parameters.add(term)}", f"label = {parameters.add(label)}") for term, label in pairs]
         arms = [_term_arm(*each, *between) for each in found]
-        arms += [_arm("records_by_label", f"label = {parameters.add(label)}", *between) for label in walked]
+        arms += [_walked_arm(f"label = {parameters.add(label)}", *between) for label in walked]
     else:
         arms = [
             _term_arm(parameters.listed("term", terms), parameters.listed("label", labels), *between)
@@ -159,7 +159,7 @@ def _by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]
             if terms
         ]
         if walked:
-            arms.append(_arm("records_by_label", parameters.listed("label", walked), *between))
+            arms.append(_walked_arm(parameters.listed("label", walked), *between))
     conditions = [
         parameters.one_of(f"r.{column}", values)
         for column, values in (("type", types), ("spec_version", spec_versions))
@@ -171,8 +171,9 @@ def _by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]
     inner = "-1" if conditions else limit
     sql = (
         f"SELECT {COLUMNS}, {content}"  # noqa: S608 - values are bound, the rest is from this module
-        f" FROM (SELECT position FROM ({' UNION '.join(arms)}) ORDER BY position LIMIT {inner}) AS hit"
-        f" CROSS JOIN records AS r ON r.position = hit.position{where} LIMIT {limit}"
+        f" FROM (SELECT position, label FROM ({' UNION '.join(arms)} ORDER BY position, label LIMIT {inner})) AS hit"
+        # The label once more: what a damaged table says must not show what is hidden.
+        f" CROSS JOIN records AS r ON r.position = hit.position AND r.label = hit.label{where} LIMIT {limit}"
     )
     return PageStatement(sql, parameters.values, ())
 
@@ -226,7 +227,11 @@ def _walking_arms(
 
 
 def _term_arm(*conditions: str) -> str:
-    return f"SELECT DISTINCT position FROM terms WHERE {' AND '.join(conditions)}"  # noqa: S608
+    return f"SELECT DISTINCT position, label FROM terms WHERE {' AND '.join(conditions)}"  # noqa: S608
+
+
+def _walked_arm(*conditions: str) -> str:
+    return f"SELECT position, label FROM records INDEXED BY records_by_label WHERE {' AND '.join(conditions)}"  # noqa: S608
 
 
 def _arm(index: str | None, *conditions: str) -> str:

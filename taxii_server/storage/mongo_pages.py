@@ -1,0 +1,69 @@
+"""Pages of terms that are more than MongoDB merges in one command: read in parts at one point in time, then joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+from bson import Int64
+from pymongo import ASCENDING
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+
+from taxii_server.errors import StorageError
+from taxii_server.model import Page, PageQuery
+from taxii_server.storage import mongo_events as events
+from taxii_server.storage import mongo_schema as schema
+from taxii_server.storage.base import grouped
+from taxii_server.storage.mongo_connection import NOT_PREPARED, Document
+
+#: Beyond, all keys that fit are read and sorted in one command.
+_PARTS_MAX = 20
+
+
+def parts(query: PageQuery, *, lacks_terms: bool) -> list[Document]:
+    """The conditions of a page that has to be read in parts, without the marker; none when one command reads it."""
+    if query.terms is None or query.ids is not None:
+        return []
+    groups = grouped(query, lacks_terms=lacks_terms)
+    count = sum(max(len(terms), 1) * len(labels) for terms, labels in groups.items())
+    if not any(groups) or not schema.MAX_RANGES < count <= _PARTS_MAX * schema.MAX_RANGES:
+        return []
+    pairs = [pair for terms, labels in groups.items() for pair in product(labels, terms or (schema.ANY_TERM,))]
+    found: list[Document] = []
+    for start in range(0, len(pairs), schema.MAX_RANGES):
+        by_label: dict[int, list[int]] = {}
+        for label, term in pairs[start : start + schema.MAX_RANGES]:
+            by_label.setdefault(label, []).append(term)
+        found.append({"$or": schema.by_terms(schema.filters_of(query), _regrouped(by_label))})
+    return found
+
+
+def _regrouped(by_label: Mapping[int, list[int]]) -> dict[tuple[int, ...], tuple[int, ...]]:
+    groups: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for label, terms in by_label.items():
+        groups[tuple(terms)] = (*groups.get(tuple(terms), ()), label)
+    return groups
+
+
+def read(database: Database[Document], session: ClientSession, query: PageQuery, conditions: list[Document]) -> Page:
+    """The page: the first positions of each part, then the records at the first of all of them."""
+    marker = database["records"].find_one({"_id": Int64(-1)}, session=session)
+    if marker is None:
+        raise StorageError(NOT_PREPARED)
+    positions: set[int] = set()
+    for condition in conditions:
+        rows = database["records"].find(
+            condition,
+            {"_id": 1},
+            session=session,
+            hint=schema.BY_TERM,
+            limit=query.limit,
+            batch_size=query.limit + 1,
+        )
+        positions.update(int(row["_id"]) for row in rows.sort("_id", ASCENDING))
+    first = sorted(positions)[: query.limit]
+    records, cut = (
+        events.records_at(database, session, first, query.content, query.limit_bytes) if first else ([], False)
+    )
+    return Page(tuple(records), marker["n"], cut)
