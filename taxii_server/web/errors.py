@@ -7,7 +7,8 @@ not-found             404     unknown, hidden, or not this actor's: one answer f
 method-not-allowed    405     the URL exists without this method
 not-acceptable        406     the Accept header leaves out application/taxii+json;version=2.1
 bad-query             400     a malformed query parameter, or a `next` that is not ours
-bad-request           400     not understood at HTTP level, or a body that ends too early
+bad-request           400     not understood at HTTP level, or a body that ends too early; also 417 (an Expect) and
+                              501 (a Transfer-Encoding) that nobody knows
 timeout               408     the body did not come in time
 conflict              409     it contradicts what is there already; the description says what
 too-large             413     the body is larger than max_content_length
@@ -80,9 +81,14 @@ class UnsupportedMedia(Exception):
     """The Content-Type of the body is none that we take."""
 
 
+def code_and_title(status: int) -> tuple[str, str]:
+    """The error_code and the title of a status; of one that has none of its own, those of 400."""
+    return _TITLES.get(status, _TITLES[400])
+
+
 def error_response(status: int, description: str | None = None, code: str | None = None) -> Response:
     """An error resource. Its error_id is new each time and stands in the log."""
-    default_code, title = _TITLES.get(status, (f"http-{status}", f"HTTP status {status}"))
+    default_code, title = code_and_title(status)
     error_id = str(uuid.uuid4())
     body: dict[str, Any] = {
         "title": title,
