@@ -46,7 +46,6 @@ def forking(folder: Path) -> Iterator[Path]:
     shim = programs / "taxii-server"
     shim.write_text(_SHIM.format(python=sys.executable, path=str(path)))
     shim.chmod(0o755)
-    (programs / "python").symlink_to(sys.executable)
     with subprocess.Popen(
         [sys.executable, "-m", "tests.docs.commands", str(path)], stdout=subprocess.PIPE, env=environment()
     ) as server:

@@ -15,11 +15,12 @@ from pathlib import Path
 from taxii_server import settings
 from taxii_server.catalog import check_catalog, read_files
 from taxii_server.settings.table import ROWS
-from tests.docs.fences import ROOT, Fence, fences
+from tests.docs.fences import ROOT, Fence, fences, text_of
 
-#: A page whose first fragment is a whole policy; the others are added to it.
-OWN_POLICY = ("docs/policy-authors.md",)
+#: A page whose first fragment is a whole policy, with the files of its collections; the others are added to it.
+OWN_POLICY = "docs/policy-authors.md"
 _SHIPPED = ROOT / "config/server.toml"
+_POLICY = "config/policy.toml"
 _TABLE = re.compile(r"^(?=\[)", re.MULTILINE)
 _HEAD = re.compile(r"\[[^\[\]]+\]|\[\[[^\[\]]+\]\]")
 _ID = re.compile(r'^id = "([^"]+)"', re.MULTILINE)
@@ -31,7 +32,7 @@ def check(fence: Fence, folder: Path) -> None:
     assert raw, "nothing in it"
     if set(raw) <= {*ROWS, "api_roots"}:
         _check_settings(fence.text, folder)
-    elif {"id", "api_root", "title"} <= set(raw):
+    elif _is_collection(fence) and fence.page != OWN_POLICY:
         check_catalog(shipped() | {"collections/snippet.toml": fence.text})
     else:
         check_catalog(catalog_with(fence))
@@ -42,14 +43,14 @@ def catalog_with(fence: Fence, *, without_rules: bool = False) -> dict[str, str]
     text = fence.text
     if without_rules:
         text = "".join(part for part in _parts(text) if _head(part) in ("[[test]]", "[[never]]"))
-    if fence.page in OWN_POLICY:
-        base = next(each for each in fences(fence.page) if each.language == "toml")
-        name = "config/policy.toml"
-        files = {"config/server.toml": shipped()["config/server.toml"], name: base.text}
-        return files if base == fence else files | {name: merged(base.text, text)}
+    if fence.page == OWN_POLICY:
+        files = own_policy()
+        if fence.text not in files.values():
+            files[_POLICY] = merged(files[_POLICY], text)
+        return files
     files = shipped()
     for part in _parts(text):
-        home = next((name for name in files if _head(part) in _heads(files[name])), "config/policy.toml")
+        home = next((name for name in files if _head(part) in _heads(files[name])), _POLICY)
         files[home] = merged(files[home], part)
     return files
 
@@ -80,6 +81,24 @@ def _read() -> dict[str, str]:
 
 def shipped() -> dict[str, str]:
     return dict(_read())
+
+
+def own_policy() -> dict[str, str]:
+    """The policy that the page for authors begins with, and its collections."""
+    first, *others = [fence for fence in fences(OWN_POLICY) if fence.language == "toml"]
+    files = {"config/server.toml": shipped()["config/server.toml"], _POLICY: first.text}
+    names = re.findall(r"`(collections/[\w-]+\.toml)`:$", text_of(OWN_POLICY), re.MULTILINE)
+    return files | dict(zip(names, (fence.text for fence in others if _is_collection(fence)), strict=True))
+
+
+def recipes() -> list[Fence]:
+    """What the page for authors adds to that policy."""
+    fragments = [fence for fence in fences(OWN_POLICY) if fence.language == "toml"]
+    return [fence for fence in fragments if fence.text not in own_policy().values()]
+
+
+def _is_collection(fence: Fence) -> bool:
+    return {"id", "api_root", "title"} <= set(tomllib.loads(fence.text))
 
 
 def _parts(text: str) -> list[str]:

@@ -38,7 +38,8 @@ def test_every_command_that_a_page_names_exists(page: str) -> None:
     wrong = []
     for text in said:
         for words in re.findall(
-            r"\btaxii-server((?: --(?:config|store) \S+)*(?: [a-z][a-z-]*){1,2})", text.split("#")[0]
+            r"(?:^|(?<=[ |;&(])|(?<=bin/))taxii-server((?: --(?:config|store) \S+)*(?: [a-z][a-z-]*){1,2})",
+            text.split("#")[0],
         ):
             named = re.sub(r" --\w+ \S+", "", words).split()
             grouped = any(len(name) == 2 and name[0] == named[0] for name in known)
