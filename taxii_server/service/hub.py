@@ -230,8 +230,11 @@ class Hub:
             self.writer.readers = sights.readers
         _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)
 
-    def visit(self, actor: Actor) -> Visit:
-        """The operations for this actor under the catalog in force now; for one request."""
+    def visit(self, actor: Actor, renew: Callable[[], Snapshot] | None = None) -> Visit:
+        """The operations for this actor under the catalog in force now; for one request.
+
+        `renew` gives the snapshot in force when another one than this came into force meanwhile; None: `Hub.renew`.
+        """
         self.keep_time()
         return Visit(
             actor,
@@ -242,10 +245,10 @@ class Hub:
             self.writer,
             self.statuses,
             self.ledger,
-            self._renew,
+            renew or self.renew,
         )
 
-    def _renew(self) -> Snapshot:
+    def renew(self) -> Snapshot:
         """The snapshot in force, after somebody found that the one it had is not."""
         self.load()
         return self.snapshot
