@@ -17,7 +17,7 @@ from bson import Int64
 from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
 from pymongo import MongoClient
-from taxii_server.worker import TaxiiWorker
+from taxii_server.serving.worker import TaxiiWorker
 
 MEDIA = "application/taxii+json;version=2.1"
 
