@@ -11,6 +11,20 @@ POSITION_MAX = 2**63 - 1
 #: Positions of records are multiples of this. What lies between two of them is room for what one audience sees of a
 #: record at another time than others (an embargo), or besides it (where a copy comes from).
 POSITION_UNIT = 16
+#: What an object is, which version it is, and who may read it: no copy is without these properties. A withdrawn object
+#: stays withdrawn.
+NEVER_CUT = frozenset(
+    {
+        "type",
+        "spec_version",
+        "id",
+        "created",
+        "modified",
+        "revoked",
+        "object_marking_refs",
+        "granular_markings",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

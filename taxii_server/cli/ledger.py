@@ -16,7 +16,8 @@ from taxii_server.errors import NotFound
 from taxii_server.service.book import Book
 from taxii_server.service.checking import check
 from taxii_server.service.disclosures import Delivery, Disclosures, Event, Holder
-from taxii_server.service.ledger import FORMS, Ledger
+from taxii_server.service.ledger import Ledger
+from taxii_server.service.ledger_items import FORMS
 from taxii_server.service.pruning import prune
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store

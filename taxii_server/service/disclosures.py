@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from taxii_server.service.book import Book
-from taxii_server.service.ledger import FORMS, Item, unpack
+from taxii_server.service.ledger_items import FORMS, Item, unpack
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import Entry, LedgerQuery
 

@@ -37,7 +37,10 @@ class MongoLedger(LedgerStore):
 
     def append(self, entries: Sequence[Entry], *, firm: bool = False) -> None:
         with self._connection.call() as database:
-            database[COLLECTION].insert_many([document_of(entry) for entry in entries])
+            if len(entries) == 1:  # half of the work of the driver
+                database[COLLECTION].insert_one(document_of(entries[0]))
+            else:
+                database[COLLECTION].insert_many([document_of(entry) for entry in entries])
 
     def heads(self) -> list[Head]:
         last: list[Mapping[str, Any]] = [
