@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taxii_server.errors import Problem
+from taxii_server.model import NEVER_CUT
 from taxii_server.policy import schema
 from taxii_server.policy.facets import TLP_LABEL
 from taxii_server.policy.markings import LEVELS
@@ -21,7 +22,6 @@ from taxii_server.policy.rules import (
     RuleKind,
     Unless,
 )
-from taxii_server.policy.whole import NEVER_CUT
 
 _OBJECT_ID = re.compile(r"[a-z0-9-]+--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EXTENSION = re.compile(r"extension-definition--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z0-9-]+-ext")
