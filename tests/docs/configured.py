@@ -19,6 +19,9 @@ from tests.docs.fences import ROOT, Fence, fences, text_of
 
 #: A page whose first fragment is a whole policy, with the files of its collections; the others are added to it.
 OWN_POLICY = "docs/policy-authors.md"
+#: Names that pages use for "you".
+STAND_INS = ("cert-xx", "our-soc")
+PARTNERS = "config/partners.toml"
 _SHIPPED = ROOT / "config/server.toml"
 _POLICY = "config/policy.toml"
 _TABLE = re.compile(r"^(?=\[)", re.MULTILINE)
@@ -33,7 +36,7 @@ def check(fence: Fence, folder: Path) -> None:
     if set(raw) <= {*ROWS, "api_roots"}:
         _check_settings(fence.text, folder)
     elif _is_collection(fence) and fence.page != OWN_POLICY:
-        check_catalog(shipped() | {"collections/snippet.toml": fence.text})
+        check_catalog(_with_partners_of(fence) | {"collections/snippet.toml": fence.text})
     else:
         check_catalog(catalog_with(fence))
 
@@ -72,6 +75,16 @@ def merged(text: str, addition: str) -> str:
         kept = [line for line in parts[there[0]].splitlines() if line.split("=")[0].strip() not in keys]
         parts[there[0]] = "\n".join([kept[0], *new.splitlines()[1:], *kept[1:]]) + "\n"
     return "".join(parts)
+
+
+def _with_partners_of(fence: Fence) -> dict[str, str]:
+    """The shipped configuration with the partners that the page declares, and its stand-ins."""
+    parts = [f'[audience.{name}]\nkind = "cert"\nclearance = "amber"\n' for name in STAND_INS if name in fence.text]
+    for each in fences(fence.page):
+        if each.language == "toml":
+            parts += [part for part in _parts(each.text) if _head(part).startswith("[audience.")]
+    files = shipped()
+    return files | {PARTNERS: merged(files[PARTNERS], "\n".join(parts))}
 
 
 @cache

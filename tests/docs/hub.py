@@ -84,9 +84,9 @@ class DocumentedHub:
             yield reader
         finally:
             reader.leave()
-        if self.ship():
-            reader.folder = self.folder
-            reader.type("taxii-server reload")
+            if self.ship():
+                reader.folder = self.folder
+                reader.type("taxii-server reload")
 
 
 class Reader:

@@ -6,6 +6,9 @@ import re
 
 import pytest
 
+from taxii_server.catalog import Collection
+from taxii_server.policy.reference import reference_text
+from taxii_server.settings.rows import rows_of
 from taxii_server.settings.table import ROWS
 from taxii_server.web import errors
 from taxii_server.web.openapi import describe
@@ -50,9 +53,16 @@ def test_every_command_that_a_page_names_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", pages())
 def test_every_setting_that_a_page_sets_exists(page: str) -> None:
-    """As `NAME = value` in the text, or as TAXII_SERVER_NAME anywhere."""
+    """As `NAME = value` in the text, or as TAXII_SERVER_NAME; keys of rules, partners and collections count, too."""
     keys = {name for name in re.findall(r"\bTAXII_SERVER_([A-Z_]+)\b", text_of(page)) if name != "CONFIG"}
     assert {key for key in keys if key.lower() not in ROWS and not key.startswith("API_ROOTS__")} == set()
+    said = {name for _, line in prose(page) for name in re.findall(r"`(\w+) = [^`]+`", line)}
+    assert said - {*ROWS, *rows_of(Collection), *_keys(reference_text()), *_keys(text_of(page))} == set()
+
+
+def _keys(text: str) -> list[str]:
+    """What stands first in the rows of its tables: the reference of rules is the parser's own (test_docs.py)."""
+    return re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
 
 
 def test_every_error_code_and_title_is_on_the_page_for_partners_and_no_other() -> None:
