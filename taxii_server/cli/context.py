@@ -6,6 +6,7 @@ Exit status: 0 done, 1 it could not be done, 2 the configuration or the command 
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, Collection, check_catalog, read_files
 from taxii_server.errors import ConfigError, NotFound, Problem, TaxiiServerError
 from taxii_server.service.hub import Hub
-from taxii_server.settings import Settings
+from taxii_server.settings import Settings, masked
 from taxii_server.storage import open_store
 
 out = Console(highlight=False, soft_wrap=True)
@@ -71,6 +72,16 @@ class Session:
             yield hub
         finally:
             store.close()
+
+    def suggest(self, *steps: tuple[str, str]) -> None:
+        """Print commands that may come next, each with what it does."""
+        words = ["taxii-server"]
+        words += ["--config", str(self.config)] if self.config is not None else []
+        words += ["--store", masked(self.flags["store"])] if "store" in self.flags else []
+        program = shlex.join(words)
+        out.print("Next:")
+        for command, what in steps:
+            click.echo(f"  {f'{program} {command}':<60} # {what}")
 
     def catalog(self, settings: Settings) -> Catalog:
         """The configuration on disk, checked as a start would check it."""
