@@ -14,6 +14,7 @@ from taxii_server.cli.backup import backup, restore
 from taxii_server.cli.certificate import certificate
 from taxii_server.cli.check import check, reload
 from taxii_server.cli.collection import collection
+from taxii_server.cli.completion import completion
 from taxii_server.cli.context import Session
 from taxii_server.cli.data import export, import_
 from taxii_server.cli.demo import demo
@@ -58,6 +59,6 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 for command in (
     init, serve, demo, check, reload, partner, collection,
     token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
-    get, import_, export, backup, restore, verify, retention,
+    get, import_, export, backup, restore, verify, retention, completion,
 ):  # fmt: skip
     main.add_command(command)

@@ -13,7 +13,7 @@ from taxii_server.catalog import Collection, collection_text, parse_catalog, rea
 from taxii_server.catalog.schema import STIX_VERSIONS
 from taxii_server.cli.context import Command, Session, pass_session
 from taxii_server.cli.editing import changing
-from taxii_server.cli.naming import NEW_NAME, require_known
+from taxii_server.cli.naming import COLLECTION, NEW_NAME, PARTNER, require_known
 from taxii_server.cli.partner import finish
 from taxii_server.cli.tables import json_option, print_found
 
@@ -44,12 +44,14 @@ def list_(session: Session, as_json: bool) -> None:
 @click.argument("name", metavar="ID", type=NEW_NAME)
 @click.option("--title", help="What clients show. Default: made from ID.")
 @click.option("--description", default="", help="What is in it, for the partner who reads the list of collections.")
-@click.option("--owner", help="The partner it belongs to.")
-@click.option("--reader", "readers", multiple=True, help='Who may read: PARTNER, group:NAME, kind:NAME or "*".')
-@click.option("--writer", "writers", multiple=True, help="Who may post; as --reader.")
-@click.option("--visible-to", multiple=True, help="Who else sees that it exists; as --reader.")
-@click.option("--source", "sources", multiple=True, metavar="COLLECTION", help="A collection that it shows as well.")
-@click.option("--shown-in", multiple=True, metavar="COLLECTION", help="A collection that shows this one as well.")
+@click.option("--owner", type=PARTNER, help="The partner it belongs to.")
+@click.option(
+    "--reader", "readers", multiple=True, type=PARTNER, help='Who may read; also group:NAME, kind:NAME or "*".'
+)
+@click.option("--writer", "writers", multiple=True, type=PARTNER, help="Who may post; as --reader.")
+@click.option("--visible-to", multiple=True, type=PARTNER, help="Who else sees that it exists; as --reader.")
+@click.option("--source", "sources", multiple=True, type=COLLECTION, help="A collection that it shows as well.")
+@click.option("--shown-in", multiple=True, type=COLLECTION, help="A collection that shows this one as well.")
 @click.option("--alias", help="A second name for the URL.")
 @click.option(
     "--accepts", multiple=True, type=click.Choice(STIX_VERSIONS), help="A STIX version it stores. Default: 2.1."

@@ -15,7 +15,7 @@ from taxii_server.catalog.parse import CONFIG
 from taxii_server.catalog.starter import CLEARANCES, Newcomer, audience_text, drop_box_text
 from taxii_server.cli.context import Command, Session, out, pass_session
 from taxii_server.cli.editing import Change, changing
-from taxii_server.cli.naming import NEW_NAME, can_ask, require_known
+from taxii_server.cli.naming import COLLECTION, NEW_NAME, can_ask, require_known
 from taxii_server.cli.tables import json_option, print_found
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.policy import Audience
@@ -55,10 +55,25 @@ def list_(session: Session, as_json: bool) -> None:
 @click.option("--identity", "identities", multiple=True, help="A STIX identity that is its own; may be repeated.")
 @click.option("--certificate", "certificates", multiple=True, help="A name of its client certificate; may be repeated.")
 @click.option("--address", "addresses", multiple=True, help="A network it comes from; may be repeated. Default: any.")
-@click.option("--reads", multiple=True, metavar="COLLECTION", help="A collection it may read; may be repeated.")
-@click.option("--posts-to", multiple=True, metavar="COLLECTION", help="One that it may post to; may be repeated.")
+@click.option(
+    "--reads",
+    multiple=True,
+    type=COLLECTION,
+    help="A collection it may read; may be repeated.",
+)
+@click.option(
+    "--posts-to",
+    multiple=True,
+    type=COLLECTION,
+    help="One that it may post to; may be repeated.",
+)
 @click.option("--drop-box", is_flag=True, help="Also make collections/drop-NAME.toml, for it alone.")
-@click.option("--shown-in", multiple=True, metavar="COLLECTION", help="A collection that shows its drop box.")
+@click.option(
+    "--shown-in",
+    multiple=True,
+    type=COLLECTION,
+    help="A collection that shows its drop box.",
+)
 @click.option("--dry-run", is_flag=True, help="Only check; write nothing.")
 @pass_session
 def add(
@@ -104,8 +119,9 @@ def add(
         before = parse_catalog(change.files)
         for each in (*reads, *posts_to, *shown_in):
             require_known("collection", each, before.collections)
+        new_group = f"declare a new one in [groups] of {_file(settings)}"
         for each in further["groups"]:
-            require_known("group", each, before.policy.groups, f"declare a new one in [groups] of {_file(settings)}")
+            require_known("group", each, before.policy.groups, lambda: new_group)
         if name in before.policy.audiences:
             raise ConfigError([Problem(_file(settings), f"audience.{name}", "is there already; edit it there")])
         change.add_table(settings.folder / _file(settings), "audience", name, audience_text(newcomer))

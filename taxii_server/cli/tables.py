@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import click
 import orjson
-from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
@@ -16,8 +15,8 @@ from rich.table import Table
 from taxii_server.cli.context import out
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-#: Between two columns.
-_GAP = 3
+#: What a column takes besides its text: room on both sides, and a line.
+_BESIDE = 3
 #: What would move the cursor of a terminal, or end a line.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
@@ -42,15 +41,17 @@ def print_json(value: object) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
 
 
-def print_rows(titles: Sequence[str], rows: Iterable[tuple[str, ...]], numbers: Sequence[int] = ()) -> None:
-    """A table on a terminal; elsewhere one line for each row, with tabs, the titles first.
+def print_rows(
+    titles: Sequence[str], rows: Iterable[tuple[str, ...]], numbers: Sequence[int] = (), *, head: bool = True
+) -> None:
+    """A table on a terminal; elsewhere one line for each row, with tabs, the titles first unless `head` is False.
 
     A table that is too wide for the terminal goes without its empty columns, then with cells of several lines. When a
     word would have to be broken, each row is a block with a line for each cell.
     """
-    lines = [tuple(_on_one_line(cell) for cell in row) for row in rows]
+    lines = [tuple(on_one_line(cell) for cell in row) for row in rows]
     if not out.is_terminal:
-        for row in (tuple(titles), *lines):
+        for row in (tuple(titles), *lines) if head else lines:
             click.echo("\t".join(row))
         return
     columns = [_Column(title, [row[place] for row in lines], place in numbers) for place, title in enumerate(titles)]
@@ -59,7 +60,7 @@ def print_rows(titles: Sequence[str], rows: Iterable[tuple[str, ...]], numbers: 
     if _width(each.longest_word for each in columns) > out.width:
         _print_blocks(columns, len(lines))
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table()
     for each in columns:
         table.add_column(escape(each.title), justify="right" if each.number else "left", min_width=each.longest_word)
     for cells in zip(*(each.cells for each in columns), strict=True):
@@ -84,7 +85,7 @@ class _Column:
 
 def _width(columns: Iterable[int]) -> int:
     """How wide a table with columns of these widths is."""
-    return sum(width + _GAP for width in columns) - _GAP
+    return sum(width + _BESIDE for width in columns) + 1
 
 
 def _print_blocks(columns: Sequence[_Column], count: int) -> None:
@@ -97,5 +98,6 @@ def _print_blocks(columns: Sequence[_Column], count: int) -> None:
                 out.print(f"[bold]{escape(each.title.ljust(titles))}[/bold]  {escape(each.cells[row])}")
 
 
-def _on_one_line(cell: str) -> str:
+def on_one_line(cell: str) -> str:
+    """The text without anything that would move the cursor of a terminal: partners choose parts of it."""
     return " ".join(_CONTROL.sub(" ", cell).split())
