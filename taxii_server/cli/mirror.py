@@ -96,7 +96,7 @@ def pull(
 
     NAME is a mirror of mirrors.toml. The objects are posted as PARTNER: same checks, guards and policy as a POST.
     Secrets come from --token-file, or --user with --password-file, or the variables TAXII_MIRROR_TOKEN and
-    TAXII_MIRROR_PASSWORD. Exit status 1 when it did not come to its end; what was refused is told, and no reason to fail.
+    TAXII_MIRROR_PASSWORD. Exit status 1 when it did not come to its end; what is refused is told, and no failure.
 
     \b
     Examples:
@@ -165,10 +165,9 @@ def list_(session: Session, as_json: bool) -> None:
     with session.hub(settings) as hub:
         known = states.every(hub.store)
         names = {each.name for each in known}
-        if file.exists():
-            for made in read_mirrors(file):
-                if made.name not in names:
-                    known.append(states.State("", made.name, made.kind, made.url, made.collection, made.partner))
+        for made in _declared(file):
+            if made.name not in names:
+                known.append(states.State("", made.name, made.kind, made.url, made.collection, made.partner))
     known.sort(key=lambda each: (each.name, each.last_run))
     if as_json:
         print_json([_shown(each) for each in known])
@@ -192,6 +191,20 @@ def list_(session: Session, as_json: bool) -> None:
         counts = (str(each.stored), str(each.refused), each.last_error)
         rows.append((each.name, each.kind, each.collection, each.partner, each.url, *texts, *counts))
     print_rows(titles, rows, numbers=(7, 8))
+
+
+def _declared(file: Path) -> list[Mirror]:
+    """The mirrors of the file if there is one; what is wrong with it is told."""
+    try:
+        return read_mirrors(file) if file.exists() else []
+    except ConfigError as error:
+        _tell_problems(error)
+        return []
+
+
+def _tell_problems(error: ConfigError) -> None:
+    for problem in error.problems:
+        err.print(f"[red]error[/red] {escape(str(problem))}")
 
 
 @mirror.command(cls=Command)
@@ -261,8 +274,7 @@ def _reload(service: Service, file: Path) -> None:
     try:
         mirrors = read_mirrors(file)
     except ConfigError as error:
-        for problem in error.problems:
-            err.print(f"[red]error[/red] {escape(str(problem))}")
+        _tell_problems(error)
         err.print("the mirrors go on as they were")
         return
     service.set(mirrors)

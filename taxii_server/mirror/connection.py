@@ -38,9 +38,13 @@ _MAX_SHOWN = 300
 
 
 class PeerError(TaxiiServerError):
-    """The peer did not give what was asked for. `retry_after_s`: when it may be asked again, if it said so."""
+    """The peer did not give what was asked for.
+
+    `retry_after_s`: when it may be asked again, if it said so; `waited`: a pause was made already.
+    """
 
     retry_after_s: float | None = None
+    waited = False
 
 
 class PeerUnavailable(PeerError):
@@ -115,19 +119,27 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
         self._told = told
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, params: Any = None) -> Answer:
-        """The resource at this URL. Raises PeerError, Stopped."""
+        """The resource at this URL. Raises PeerError, Stopped.
+
+        A page that is asked for by `next` is asked for once: medallion and others move on when they answer, whether
+        the answer arrives or not, and the same `next` would bring the page after it. When there is something to wait
+        for, that is done before the error is raised.
+        """
         merged = self._merge_headers(headers)
         merged.setdefault("Accept", MEDIA_TYPE)
-        return self._patiently("GET", url, headers=merged, params=params)
+        attempts = 1 if params and "next" in params else self._bounds.attempts
+        return self._patiently("GET", url, attempts, headers=merged, params=params)
 
     def post(self, url: str, headers: Mapping[str, str] | None = None, params: Any = None, **kwargs: Any) -> Answer:
         """What the peer answers to this body. Raises PeerError, Stopped."""
-        return self._patiently("POST", url, headers=self._merge_headers(headers), params=params, **kwargs)
+        return self._patiently(
+            "POST", url, self._bounds.attempts, headers=self._merge_headers(headers), params=params, **kwargs
+        )
 
     # ---- again and again
 
-    def _patiently(self, method: str, url: str, **request: Any) -> Answer:
-        for attempt in range(self._bounds.attempts):
+    def _patiently(self, method: str, url: str, attempts: int, **request: Any) -> Answer:
+        for attempt in range(attempts):
             if self._stop.is_set():
                 raise Stopped("told to end")
             try:
@@ -136,11 +148,15 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
                 # An error page of a proxy in between comes with 200 and without JSON: that passes as well.
                 asked = error.retry_after_s
                 wait_s = pause_s(attempt) if asked is None else asked + pause_s(0) / 10
-                if attempt + 1 == self._bounds.attempts or wait_s > self._bounds.longest_pause_s:
+                is_last = attempt + 1 == attempts
+                if wait_s > self._bounds.longest_pause_s or (is_last and self._bounds.attempts == attempts):
                     raise
                 self._told(f"{error}; again in {wait_s:.0f} s")
                 if self._stop.wait(wait_s):
                     raise Stopped("told to end") from error
+                if is_last:
+                    error.waited = True
+                    raise
         raise AssertionError("unreachable")
 
     def _once(self, method: str, url: str, **request: Any) -> Answer:

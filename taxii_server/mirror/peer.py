@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from taxii_server.mirror.schema import Mirror
 from taxii_server.mirror.walk import Asked, Page
 from taxii_server.times import format_position, parse_instant
 
-LAST = "X-TAXII-Date-Added-Last"
+FIRST, LAST = "X-TAXII-Date-Added-First", "X-TAXII-Date-Added-Last"
 #: Ids of one request: a URL has its bounds.
 IDS_AT_ONCE = 50
 
@@ -171,9 +171,9 @@ def _page(answer: Answer) -> Page:
     if not isinstance(objects, list):
         raise PeerBroken("`objects` is not a list")
     token = answer.get("next")
-    return Page(
-        objects, answer.text, _truth(answer.get("more")), token if isinstance(token, str) else "", _last(answer)
-    )
+    # medallion gives a page of one object the first date only.
+    last = _instant(answer.headers.get(LAST) or (answer.headers.get(FIRST) if len(objects) == 1 else None))
+    return Page(objects, answer.text, _truth(answer.get("more")), token if isinstance(token, str) else "", last)
 
 
 def _truth(value: object) -> bool | None:
@@ -181,11 +181,6 @@ def _truth(value: object) -> bool | None:
     if value is None:
         return None
     return value.strip().lower() == "true" if isinstance(value, str) else bool(value)
-
-
-def _last(answer: Answer) -> int | None:
-    headers: Mapping[str, str] = answer.headers
-    return _instant(headers.get(LAST))
 
 
 def _instant(text: object) -> int | None:

@@ -78,7 +78,9 @@ class Pull(Job):
             intake.store([*self._companions(peer, intake, items), *items])
             if step.gap:
                 papers.refuse([("*", "", step.gap)], self.hub.store.present())
-            state.cursor = step.cursor.to_json()
+            enough = not step.done and self.is_enough()
+            # Should this process be killed before the next page is stored, nobody knows whether its `next` was used.
+            state.cursor = (step.cursor if enough else step.cursor.by_date()).to_json()
             state.stored += counts.stored - before[0]
             state.refused += counts.refused - before[1]
             report.pages += 1
@@ -86,7 +88,7 @@ class Pull(Job):
             self.save()
             self.around.progress(counts.received)
             report.complete = step.done
-            if not step.done and self.is_enough():
+            if enough:
                 return
 
     # ---- what comes along

@@ -3,7 +3,8 @@
 A peer should give `more` with a `next`, and a date (X-TAXII-Date-Added-Last) with every page. Some give only the one
 or the other, some the same page again and again, and some give many objects one date, at which a page may end. So:
 
-* `next` is followed with the filters of the first page, until the peer repeats itself or does not know it any more;
+* `next` is followed with the filters of the first page, until the peer repeats itself or does not know it any more. It
+  is used once: where an answer did not arrive, the same `next` can bring the page behind the lost one (medallion);
 * then by date, **inclusive**: from one microsecond before the last date, so that no object with that date is missed.
   What comes twice is left alone by whoever stores it;
 * when one date fills a page, the page is made larger, then its types are asked for one by one; what cannot be had even
@@ -21,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from taxii_server.errors import TaxiiServerError
-from taxii_server.mirror.connection import PeerRefused, PeerTooLarge
+from taxii_server.mirror.connection import PeerError, PeerRefused, PeerTooLarge
 from taxii_server.stix.kinds import OBSERVABLE_TYPES, TYPE_MAX_CHARS, TYPE_PATTERN
 
 #: The largest page that is asked for when one date fills smaller ones.
@@ -87,7 +88,14 @@ class Cursor:
     began: int = -1
 
     def to_json(self) -> dict[str, Any]:
+        """The shape in which it is kept."""
         return asdict(self)
+
+    def by_date(self) -> Cursor:
+        """Where to go on without the token, which is good for one use; the same when there was no date yet."""
+        if not self.last:
+            return self
+        return replace(self, next="", after=max(self.after, self.last - 1))
 
     @classmethod
     def from_json(cls, parts: Mapping[str, Any]) -> Cursor:
@@ -120,9 +128,10 @@ class Walk:
     overlap: int = 0
     types: tuple[str, ...] = ()
     warn: Callable[[str], None] = lambda message: None
-    #: digests of the tokens and pages of this run: who repeats one goes round in circles
-    _tokens: set[bytes] = field(default_factory=set)
+    #: digests of the pages that a `next` led to: who repeats one goes round in circles
     _pages: set[bytes] = field(default_factory=set)
+    #: what `last` was when a `next` failed
+    _failed: int = -1
     _empty: int = 0
     _ceiling: int = LARGEST_PAGE
     #: the date that filled a page, and how often the walk could not get behind it
@@ -143,19 +152,34 @@ class Walk:
         asked = Asked(cursor.after, cursor.next, self.limit)
         try:
             page = self.fetch(asked)
-        except PeerRefused as error:
-            if not cursor.next or error.status not in _UNKNOWN_NEXT:
-                raise
-            self.warn("the peer does not know the place in its pages any more; going on by date")
-            self.cursor = self._behind(replace(cursor, next=""))
-            return self._step()
         except PeerTooLarge:
             if self.limit <= 1:
                 raise
             self.limit = self._ceiling = self.limit // 2
-            self.cursor = cursor
+            self.cursor = cursor.by_date()
+            return self._step()
+        except PeerError as error:
+            if not cursor.next or not self._is_worth_it(error):
+                raise
+            self._lose_next(cursor, error)
             return self._step()
         return self._judge(cursor, asked, page)
+
+    def _is_worth_it(self, error: PeerError) -> bool:
+        """Whether the page can be had without its `next`, after this error."""
+        if isinstance(error, PeerRefused):
+            return error.status in _UNKNOWN_NEXT
+        return error.waited and bool(self.cursor.last)
+
+    def _lose_next(self, cursor: Cursor, error: PeerError) -> None:
+        """Go on by date where a `next` failed, and by nothing else when that happens again at the same place."""
+        if self._failed == cursor.last:
+            self._by_date = True
+        self._failed = cursor.last
+        self._pages.clear()
+        if isinstance(error, PeerRefused):
+            self.warn("the peer does not know the place in its pages any more; going on by date")
+        self.cursor = replace(cursor.by_date(), next="")
 
     def _judge(self, cursor: Cursor, asked: Asked, page: Page) -> Step:
         """What the page says about where to go on."""
@@ -181,10 +205,9 @@ class Walk:
         return self._by_date_step(cursor, asked, page)
 
     def _leads_on(self, page: Page) -> bool:
-        """Whether the `next` of the page is one that was not followed yet, and the page not one that was had before."""
-        mark, print_of = _digest([page.next]), _fingerprint(page)
-        is_new = mark not in self._tokens and not (page.objects and print_of in self._pages)
-        self._tokens.add(mark)
+        """Whether there is a `next`, and the page is not one that was had before."""
+        print_of = _fingerprint(page)
+        is_new = not page.objects or print_of not in self._pages
         self._pages.add(print_of)
         return bool(page.next) and len(page.next) <= _MAX_NEXT_CHARS and is_new
 
@@ -210,8 +233,10 @@ class Walk:
         self._stuck = (last, times)
         if times == 0:
             return self._by_type(replace(cursor, after=last), asked, page)
-        if times == 1:  # a peer that takes added_after inclusively
-            return Step(page, replace(cursor, after=last + 1))
+        # A peer that takes added_after inclusively, or whose dates have fewer digits than it compares.
+        steps = [1, *(unit - 1 for unit in (1_000, 1_000_000) if last % unit == 0)]
+        if times <= len(steps):
+            return Step(page, replace(cursor, after=last + steps[times - 1]))
         raise WalkBroken("the peer gives the same page whatever is asked for: it heeds neither `next` nor added_after")
 
     def _by_type(self, cursor: Cursor, asked: Asked, page: Page) -> Step:
@@ -253,10 +278,6 @@ class Walk:
             self.warn("the peer gives a date that lies ahead; it is not believed")
             return None
         return last
-
-    def _behind(self, cursor: Cursor) -> Cursor:
-        """Where to go on by date after pages were followed by `next`."""
-        return replace(cursor, after=max(cursor.after, cursor.last - 1 - self.overlap))
 
     def _ended(self, cursor: Cursor, asked: Asked, page: Page) -> Cursor:
         """Where the next walk begins."""
