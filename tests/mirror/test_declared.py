@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from taxii_server.errors import ConfigError
 from taxii_server.mirror.login import read_certificate, read_login
 from taxii_server.mirror.patience import LONGEST_ASKED_S, asked_s, pause_s
 from taxii_server.mirror.schema import Mirror, identity, make_mirror, read_mirrors
+from taxii_server.settings.rows import markdown_of
 
 URL = "https://hub.example/api/collections/91a7b528-80eb-42ed-a74d-c6fbd5a26116/"
 PULL = f'[pull.cert-eu]\nurl = "{URL}objects/"\ncollection = "from-cert-eu"\n'
@@ -127,3 +129,18 @@ def test_retry_after_is_a_number_or_a_date_on_the_clock_of_the_peer() -> None:
     assert asked_s("9" * 50) == LONGEST_ASKED_S
     for nonsense in ("", "-5", "soon", "1.5", "٣", "Mon, 99 Foo 2020"):
         assert asked_s(nonsense, date) is None
+
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/mirroring.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_every_key_and_its_example_holds(tmp_path: Path) -> None:
+    assert markdown_of(Mirror) in PAGE
+    (example,) = [each for each in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if "[pull." in each]
+    assert [(each.name, each.kind) for each in mirrors(tmp_path, example)] == [
+        ("interpol", "pull"),
+        ("our-soc", "push"),
+    ]
+    unit = (ROOT / "deploy/taxii-mirror.service").read_text(encoding="utf-8")
+    assert "taxii-server --config /etc/taxii-server/config/server.toml mirror run\n" in unit
