@@ -22,6 +22,7 @@ from taxii_server.cli.explain import explain
 from taxii_server.cli.get import get
 from taxii_server.cli.init import init
 from taxii_server.cli.ledger import ledger
+from taxii_server.cli.mirror import mirror
 from taxii_server.cli.partner import partner
 from taxii_server.cli.policy import policy, who_can
 from taxii_server.cli.quarantine import quarantine
@@ -59,6 +60,6 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 for command in (
     init, serve, demo, check, reload, partner, collection,
     token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
-    get, import_, export, backup, restore, verify, retention, completion,
+    get, import_, export, backup, restore, verify, retention, completion, mirror,
 ):  # fmt: skip
     main.add_command(command)
