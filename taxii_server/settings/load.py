@@ -36,7 +36,10 @@ PREFIX = "TAXII_SERVER_"
 FILE_VARIABLE = "TAXII_SERVER_CONFIG"
 #: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
 _NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
-_PATHS = ("store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca", "oidc_jwks")
+_PATHS = (
+    "store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca", "oidc_jwks", "mirrors_file",
+    "mirrors_dir",
+)  # fmt: skip
 
 
 def default_file(environment: Mapping[str, str] = os.environ) -> Path:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from taxii_server.settings.groups.access import Access
 from taxii_server.settings.groups.http import Http
 from taxii_server.settings.groups.limits import Limits
+from taxii_server.settings.groups.mirroring import Mirroring
 from taxii_server.settings.groups.pages import Pages
 from taxii_server.settings.groups.place import Place
 from taxii_server.settings.groups.presentation import Presentation
@@ -37,7 +38,7 @@ class ApiRoot:
 
 # Fields of a dataclass come from the last base first: read upwards, this is the order of server.toml.
 @dataclass(frozen=True, kw_only=True)
-class Settings(Running, Strictness, Limits, Access, Pages, Tls, Http, Presentation, Place):
+class Settings(Mirroring, Running, Strictness, Limits, Access, Pages, Tls, Http, Presentation, Place):
     """The settings in force, and where each came from. Made by `load`."""
 
     api_roots: Mapping[str, ApiRoot] = field(default_factory=lambda: MappingProxyType({}))
