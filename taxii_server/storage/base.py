@@ -44,6 +44,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage.chores import Chores
+from taxii_server.storage.health import Health
 from taxii_server.storage.inspection import Inspection
 from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.quarantine import Quarantine
@@ -223,6 +224,11 @@ class Store(ABC):
     @abstractmethod
     def chores(self) -> Chores:
         """Leases of background work, and what is cleared away (see chores.py)."""
+
+    @property
+    @abstractmethod
+    def health(self) -> Health:
+        """Whether the database can be used, and how it is (see health.py)."""
 
     # ---- statuses
 

@@ -38,6 +38,7 @@ from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_
 from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_health import MongoHealth
 from taxii_server.storage.mongo_inspection import MongoInspection
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
@@ -240,6 +241,10 @@ class MongoStore(Store):
     @property
     def chores(self) -> MongoChores:
         return MongoChores(self._connection, self._now)
+
+    @property
+    def health(self) -> MongoHealth:
+        return MongoHealth(self._connection)
 
     # ---- statuses
 

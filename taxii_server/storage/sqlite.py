@@ -35,6 +35,7 @@ from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id,
 from taxii_server.storage.sqlite_chores import SQLiteChores
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_health import SQLiteHealth
 from taxii_server.storage.sqlite_inspection import SQLiteInspection
 from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
@@ -262,6 +263,10 @@ class SQLiteStore(Store):
     @property
     def chores(self) -> SQLiteChores:
         return SQLiteChores(self._database, self._now)
+
+    @property
+    def health(self) -> SQLiteHealth:
+        return SQLiteHealth(self.databases(), self._migrations)
 
     def databases(self) -> tuple[Database, Database]:
         """The file of the store and that of its ledger."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from taxii_server.auth.base import Authenticator, Presented
@@ -28,6 +28,8 @@ from taxii_server.web.errors import NotAcceptable, UnsupportedMedia, error_respo
 from taxii_server.web.forwarded import CERTIFICATE, IN_THE_CLEAR
 from taxii_server.web.head import check_head
 from taxii_server.web.media import accepts_taxii, is_taxii_content
+from taxii_server.web.operators import gets_metrics
+from taxii_server.web.places import FOR_MACHINES
 
 #: A page tells by itself that another configuration came into force: these need not ask before.
 PAGED_ENDPOINTS = frozenset(
@@ -37,6 +39,8 @@ PAGED_ENDPOINTS = frozenset(
 COMMAND_LINE = "taxii_server.command_line"
 #: Endpoints that answer without credentials.
 PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
+#: Without credentials for whom it is meant, as unknown as any other URL for everybody else.
+METRICS_ENDPOINT = "metrics.get_metrics"
 
 
 def hub() -> Hub:
@@ -60,6 +64,17 @@ def visit() -> Visit:
     return cast(Visit, g.visit)
 
 
+def this_request() -> Request:
+    """The request itself: to look at it through Flask's proxy costs several calls each time."""
+    return cast(Request, request._get_current_object())  # type: ignore[attr-defined]
+
+
+def is_public(here: Request) -> bool:
+    """Whether this request is answered without credentials."""
+    endpoint = here.endpoint
+    return endpoint in PUBLIC_ENDPOINTS or (endpoint == METRICS_ENDPOINT and gets_metrics())
+
+
 def register_context(
     app: Flask, authenticator: Authenticator, require_fresh: Callable[[], None], limits: RateLimits
 ) -> None:
@@ -71,30 +86,31 @@ def register_context(
     app.extensions["taxii_server.authenticator"] = authenticator
 
     @app.before_request
-    def limit() -> None:
-        check_head(request, hub().settings)
-        if _is_counted() and request.endpoint not in PUBLIC_ENDPOINTS:
-            limits.require_address(request.remote_addr or "")
-
-    @app.before_request
-    def refuse_in_the_clear() -> Response | None:
-        if request.endpoint in PUBLIC_ENDPOINTS or not request.environ.get(IN_THE_CLEAR):
+    def admit() -> Response | None:
+        here = this_request()
+        public, environ = is_public(here), here.environ
+        if environ.get(FOR_MACHINES) and not public:
+            raise NotFound
+        check_head(here, hub().settings)
+        if public:
             return None
-        return error_response(403, "This port is for the proxy in front of it: use its https address.")
+        if _is_counted():
+            limits.require_address(here.remote_addr or "")
+        if environ.get(IN_THE_CLEAR):
+            return error_response(403, "This port is for the proxy in front of it: use its https address.")
+        authenticate(here)
+        return None
 
-    @app.before_request
-    def authenticate() -> None:
-        if request.endpoint in PUBLIC_ENDPOINTS:
-            return
+    def authenticate(here: Request) -> None:
         require_fresh()
-        if request.endpoint not in PAGED_ENDPOINTS:
+        if here.endpoint not in PAGED_ENDPOINTS:
             hub().follow()
-        g.visit = _new_visit()
-        audience = g.visit.catalog.policy.audiences.get(g.visit.actor.partner)
+        g.visit = made = _new_visit()
+        audience = made.catalog.policy.audiences.get(made.actor.partner)
         if audience is not None and _is_counted():
             limits.require_partner(audience)
         # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
-        if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
+        if here.routing_exception is not None and not isinstance(here.routing_exception, MethodNotAllowed):
             raise NotFound
 
     @app.before_request

@@ -40,11 +40,13 @@ from taxii_server.errors import (
     ContentTooLarge,
     Forbidden,
     LockedOut,
+    NoRoom,
     NotFound,
     StorageError,
     StorageUnavailable,
     TooManyRequests,
 )
+from taxii_server.metering import REFUSED, Meter
 from taxii_server.web.body import IncompleteBody, UnsupportedEncoding
 from taxii_server.web.head import HeadTooLarge
 from taxii_server.web.media import TAXII
@@ -141,7 +143,7 @@ def _refusal(status: int, description: str | None = None) -> Response:
     return error_response(status, description)
 
 
-def register_errors(app: Flask) -> None:
+def register_errors(app: Flask, meter: Meter) -> None:
     """Handlers on the app: those of a blueprint never see an unknown URL."""
 
     @app.errorhandler(Unauthenticated)
@@ -156,6 +158,8 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(TooManyRequests)
     def handle_too_many(error: TooManyRequests) -> Response:
+        kinds = {LockedOut: "locked-out", NoRoom: "no-room"}
+        meter.count(REFUSED, 1.0, kinds.get(type(error), "rate-limited"))
         if isinstance(error, LockedOut) and app.config["HIDE_UNAUTHENTICATED"]:
             return error_response(404)
         response = error_response(429, f"{error}; wait for as many seconds as Retry-After says.")

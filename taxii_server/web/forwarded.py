@@ -9,6 +9,7 @@ Why one of X-Forwarded-* and Forwarded and not both: a proxy that sets the one p
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
@@ -27,6 +28,11 @@ PEER = "taxii_server.peer"
 
 #: True when somebody who is no proxy came in plain HTTP from another machine, though proxies are to do the TLS.
 IN_THE_CLEAR = "taxii_server.in_the_clear"
+
+#: When the application got the request (time.perf_counter).
+BEGAN = "taxii_server.began"
+#: True when somebody who is no trusted proxy says that it asks for another one.
+HANDED_ON = "taxii_server.handed_on"
 
 _FORWARDING = (
     "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST",
@@ -49,12 +55,14 @@ class Forwarded:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         said = {name: environ.pop(name) for name in {*_FORWARDING, self._header} if name in environ}
+        environ[BEGAN] = time.perf_counter()
         peer = environ.get("REMOTE_ADDR", "")
         environ[PEER] = peer
         if (address := _address(peer)) is not None:
             environ["REMOTE_ADDR"] = str(address)
         environ.pop(CERTIFICATE, None)
         is_trusted = self._trusts(address)
+        environ[HANDED_ON] = bool(said) and not is_trusted
         if is_trusted:
             self._take_over(environ, said)
         environ[IN_THE_CLEAR] = (
