@@ -17,10 +17,12 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 
 from taxii_server.app import create_app
 from taxii_server.auth.shared import Table
 from taxii_server.errors import ConfigError
+from taxii_server.logs import JsonFormatter
 from taxii_server.metering import NO_METER, Meter
 from taxii_server.serving.connection import MAX_LINE_BYTES
 from taxii_server.serving.tls import make_context
@@ -73,6 +75,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "limit_request_field_size": 16384,
             "control_socket_disable": True,
             "loglevel": settings.log_level,
+            "logger_class": _JsonLog if settings.log_format == "json" else Logger,
             "on_reload": lambda server: self._reload(),
             "child_exit": lambda server, worker: self._bury(worker.pid),
         }
@@ -118,6 +121,16 @@ class Server(BaseApplication):  # type: ignore[misc]
             if self.context is not None:
                 _log.info("the certificate of %s is in use", self.settings.tls_certificate)
         self._on_reload()
+
+
+class _JsonLog(Logger):  # type: ignore[misc]
+    """gunicorn's own lines in the same form as ours."""
+
+    def setup(self, cfg: Any) -> None:
+        """See Logger.setup."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonFormatter())
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]

@@ -51,10 +51,14 @@ def serve(session: Session, /, **flags: Any) -> None:
     with session.hub(settings, apply=True) as hub:
         partners = len(hub.snapshot.catalog.policy.audiences)
         collections = len(hub.snapshot.catalog.collections)
-    err.print(
-        f"taxii-server: {partners} partners, {collections} collections; store {masked(settings.store)}\n"
-        f"taxii-server: discovery at {server_url(settings)}/taxii2/"
-    )
+    for line in (
+        f"{partners} partners, {collections} collections; store {masked(settings.store)}",
+        f"discovery at {server_url(settings)}/taxii2/",
+    ):
+        if settings.log_format == "json":
+            _log.info("%s", line)
+        else:
+            err.print(f"taxii-server: {line}")
     for warning in warnings_of(settings):
         _log.warning("%s", warning)
 

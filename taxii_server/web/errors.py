@@ -23,7 +23,6 @@ internal              500     a fault of the server; the log has the error_id
 from __future__ import annotations
 
 import logging
-import uuid
 from typing import Any
 
 import orjson
@@ -50,6 +49,7 @@ from taxii_server.metering import REFUSED, Meter
 from taxii_server.web.body import IncompleteBody, UnsupportedEncoding
 from taxii_server.web.head import HeadTooLarge
 from taxii_server.web.media import TAXII
+from taxii_server.web.places import REQUEST_ID
 
 _log = logging.getLogger(__name__)
 _RETRY_AFTER_S = "2"
@@ -83,9 +83,9 @@ class UnsupportedMedia(Exception):
 
 
 def error_response(status: int, description: str | None = None, code: str | None = None) -> Response:
-    """An error resource. Its error_id is new each time and stands in the log."""
+    """An error resource. Its error_id is the id of the request, which stands in every line that the log has of it."""
     default_code, title = _TITLES.get(status, (f"http-{status}", f"HTTP status {status}"))
-    error_id = str(uuid.uuid4())
+    error_id = request.environ[REQUEST_ID]
     body: dict[str, Any] = {
         "title": title,
         "error_id": error_id,

@@ -1,5 +1,7 @@
 """What proxies say about the client: believed from those that are trusted, taken out of every other request.
 
+And the id of the request, which every line that the log has of it shows: that of a trusted proxy, or one of our own.
+
 A WSGI middleware in front of the application: behind it `request.remote_addr`, `request.scheme` and `request.host` are
 those of the client, and nothing that a stranger wrote into a header of this kind is left.
 
@@ -8,14 +10,18 @@ Why one of X-Forwarded-* and Forwarded and not both: a proxy that sets the one p
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from taxii_server.auth.certificate import Shown, read_header
+from taxii_server.logs import request_id
 from taxii_server.settings import Settings
+from taxii_server.web.places import REQUEST_ID
 
 Address = IPv4Address | IPv6Address
 
@@ -39,6 +45,8 @@ _FORWARDING = (
     "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PREFIX", "HTTP_X_FORWARDED_SSL", "HTTP_X_FORWARDED_PROTOCOL",
     "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_CLIENT_CERT", "HTTP_X_SSL_CLIENT_CERT",
 )  # fmt: skip
+#: Ids that proxies make: UUIDs, hexadecimal, base64, with a name in front.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{8,128}")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PAIR = re.compile(r'\s*([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^";,\s]*)\s*')
 
@@ -75,7 +83,17 @@ class Forwarded:
             shown = None if der is None else Shown(der, is_verified=True)
         if shown is not None:
             environ[CERTIFICATE] = shown
-        return self._app(environ, start_response)
+        given = environ.get("HTTP_X_REQUEST_ID", "") if is_trusted else ""
+        if _REQUEST_ID.fullmatch(given):
+            start_response = partial(_with_id, start_response, given)
+        else:
+            given = os.urandom(16).hex()
+        environ[REQUEST_ID] = given
+        known = request_id.set(given)
+        try:
+            return self._app(environ, start_response)
+        finally:
+            request_id.reset(known)
 
     def _trusts(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
@@ -114,6 +132,11 @@ class Forwarded:
             if not self._trusts(address):
                 break
         return found
+
+
+def _with_id(start_response: Any, id_: str, status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+    """Give the proxy its id back."""
+    return start_response(status, [*headers, ("X-Request-ID", id_)], *more)
 
 
 def _variable(header: str) -> str:

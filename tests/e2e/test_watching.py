@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -13,6 +14,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from taxii_server.audit import EVENTS
+from taxii_server.logs import FIELDS
 from taxii_server.metering import metrics
 from tests.e2e.server import Server, free_port, running, wait_until
 from tests.world import RW, indicator
@@ -110,39 +113,65 @@ def test_for_strangers_there_are_no_metrics_and_no_reasons(hub: Server) -> None:
     assert hub.get("/metrics", None, headers={"Authorization": "Bearer wrong"}).status_code == 200
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Server]:
-    """A server on SQLite, not started."""
-    made = Server(tmp_path)
-    yield made
-    made.kill()
-
-
-def test_a_store_that_is_gone_is_told_with_its_reason_to_operators_alone(own: Server) -> None:
-    own.start(workers=1)
-    assert requests.get(f"{own.url}/readyz", timeout=5).text == "ready\n"
-    database = Path(own.store)
-    database.rename(database.with_name("gone.db"))
-    wait_until(lambda: requests.get(f"{own.url}/readyz", timeout=5).status_code == 503)
-    assert "is not there" in requests.get(f"{own.url}/readyz", timeout=5).text
-    strange = requests.get(f"{own.url}/readyz", headers={"X-Real-IP": "192.0.2.1"}, timeout=5)
-    assert (strange.status_code, strange.text) == (503, "not ready\n")
-    assert requests.get(f"{own.url}/livez", timeout=5).status_code == 200
-    assert value(own, "taxii_ready") == 0
-    database.with_name("gone.db").rename(database)
-    wait_until(lambda: requests.get(f"{own.url}/readyz", timeout=5).status_code == 200)
-
-
-def test_a_port_of_its_own_has_the_metrics_and_nothing_else(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    """A server with one worker, a port of its own for machines, and a log in JSON; and the URL of that port."""
     port = free_port()
-    with running(tmp_path, workers=1, settings=f"metrics_port = {port}") as own:
-        there = f"http://127.0.0.1:{port}"
-        assert requests.get(f"{there}/metrics", timeout=5).status_code == 200
-        for path in ("/healthz", "/livez", "/readyz"):
-            assert requests.get(there + path, timeout=5).status_code == 200
-        assert own.get(f"{there}/taxii2/").status_code == 404
-        assert own.get("/metrics").status_code == 404
-        assert own.get("/taxii2/").status_code == 200
+    settings = f'metrics_port = {port}\nlog_format = "json"'
+    with running(tmp_path_factory.mktemp("machines"), workers=1, settings=settings) as made:
+        yield made, f"http://127.0.0.1:{port}"
+
+
+def test_a_store_that_is_gone_is_told_with_its_reason_to_operators_alone(machines: tuple[Server, str]) -> None:
+    server, there = machines
+    assert requests.get(f"{server.url}/readyz", timeout=5).text == "ready\n"
+    database = Path(server.store)
+    database.rename(database.with_name("gone.db"))
+    wait_until(lambda: requests.get(f"{server.url}/readyz", timeout=5).status_code == 503)
+    assert "is not there" in requests.get(f"{server.url}/readyz", timeout=5).text
+    strange = requests.get(f"{server.url}/readyz", headers={"X-Real-IP": "192.0.2.1"}, timeout=5)
+    assert (strange.status_code, strange.text) == (503, "not ready\n")
+    assert requests.get(f"{server.url}/livez", timeout=5).status_code == 200
+    assert "taxii_ready 0.0" in requests.get(f"{there}/metrics", timeout=5).text
+    database.with_name("gone.db").rename(database)
+    wait_until(lambda: requests.get(f"{server.url}/readyz", timeout=5).status_code == 200)
+
+
+def test_a_port_of_its_own_has_the_metrics_and_nothing_else(machines: tuple[Server, str]) -> None:
+    server, there = machines
+    for path in ("/metrics", "/healthz", "/livez", "/readyz"):
+        assert requests.get(there + path, timeout=5).status_code == 200
+    assert server.get(f"{there}/taxii2/").status_code == 404
+    assert server.get("/metrics").status_code == 404
+    assert server.get("/taxii2/").status_code == 200
+
+
+def test_each_line_of_the_log_is_json_and_none_has_a_secret(machines: tuple[Server, str]) -> None:
+    server, _ = machines
+    wrong = "a-secret-that-nobody-has"
+    refused = [
+        server.get("/nowhere/"),
+        server.get(f"{URL}?match[nonsense]={wrong}"),
+        server.get(URL, None, auth=("rw", wrong)),
+        server.get(URL, None, headers={"Authorization": f"Bearer {wrong}"}),
+        server.get(f"{URL}?token={wrong}"),
+    ]
+    assert server.get(URL).status_code == 200
+    ids = {answer.json()["error_id"] for answer in refused if answer.status_code >= 400}
+    assert len(ids) >= 4
+    known = {*FIELDS, *(fact for _, facts in EVENTS.values() for fact in facts)}
+
+    def lines() -> list[dict[str, object]]:
+        return [json.loads(line) for line in server.stderr().splitlines()]
+
+    wait_until(lambda: ids <= {line.get("request") for line in lines()}, what="every error is in the log")
+    assert {line["logger"] for line in lines()} >= {"gunicorn.error", "taxii_server.audit", "taxii_server.web.errors"}
+    assert all(set(line) <= known for line in lines())
+    read = [line for line in lines() if line.get("event") == "read"]
+    assert read
+    assert all(line["request"] not in ids for line in read)
+    for secret in (wrong, *server.tokens.values()):
+        assert secret not in server.stderr()
 
 
 def test_the_order_to_stop_is_told_before_the_server_stops(tmp_path: Path) -> None:
