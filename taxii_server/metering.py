@@ -209,15 +209,15 @@ MONGO_OPLOG = Metric(
 
 # ---- work in the background
 
-JOB_RUN = Metric(
-    "taxii_job_last_run_timestamp_seconds",
+TASK_RUN = Metric(
+    "taxii_task_last_run_timestamp_seconds",
     "gauge",
-    "When a job of this server last ended: upkeep, relabel, count.",
-    ("job",),
+    "When a task of this server last ended: upkeep, relabel, count.",
+    ("task",),
     mode="mostrecent",
 )
-JOB_OK = Metric(
-    "taxii_job_last_run_successful", "gauge", "Whether it did what it had to (1) or failed (0).", ("job",),
+TASK_OK = Metric(
+    "taxii_task_last_run_successful", "gauge", "Whether it did what it had to (1) or failed (0).", ("task",),
     mode="mostrecent",
 )  # fmt: skip
 REMOVED = Metric(

@@ -15,7 +15,7 @@ from contextlib import suppress
 from taxii_server import audit
 from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, with_filed
 from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageError, StorageUnavailable
-from taxii_server.metering import JOB_OK, JOB_RUN, NO_METER, Meter
+from taxii_server.metering import TASK_OK, TASK_RUN, NO_METER, Meter
 from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog
 from taxii_server.service.book import Book
 from taxii_server.service.copies import Copies
@@ -171,8 +171,8 @@ class Hub:
             self.writer.relabel_released(catalog.policy)
             is_done = True
         finally:
-            self.meter.set(JOB_RUN, time.time(), "relabel")
-            self.meter.set(JOB_OK, is_done, "relabel")
+            self.meter.set(TASK_RUN, time.time(), "relabel")
+            self.meter.set(TASK_OK, is_done, "relabel")
 
     def _put_in_force(
         self, files: Mapping[str, str], catalog: Catalog, applied_by: str, expected_epoch: int

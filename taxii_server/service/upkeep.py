@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 from taxii_server.errors import ConfigError, StorageError, StorageUnavailable
-from taxii_server.metering import JOB_OK, JOB_RUN, REMOVED
+from taxii_server.metering import TASK_OK, TASK_RUN, REMOVED
 from taxii_server.service.hub import Hub
 from taxii_server.service.pruning import prune
 from taxii_server.service.retention import PAUSE_S, Removed, Retention
@@ -84,8 +84,8 @@ class Upkeep:
                 self._chores.give_back(name, self._holder)
             raise
         finally:
-            self._hub.meter.set(JOB_RUN, time.time(), "upkeep")
-            self._hub.meter.set(JOB_OK, is_done, "upkeep")
+            self._hub.meter.set(TASK_RUN, time.time(), "upkeep")
+            self._hub.meter.set(TASK_OK, is_done, "upkeep")
         self._count(done)
         if done.retention.total or done.ledger_entries:
             _log.info(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taxii_server.errors import ConfigError, StorageError
-from taxii_server.metering import JOB_OK, JOB_RUN
+from taxii_server.metering import TASK_OK, TASK_RUN
 from taxii_server.service.hub import Hub
 from taxii_server.service.tally import tally
 
@@ -88,8 +88,8 @@ class Counter:
             scratch.replace(self._folder / _FILE)
             is_done = True
         finally:
-            meter.set(JOB_RUN, time.time(), "count")
-            meter.set(JOB_OK, is_done, "count")
+            meter.set(TASK_RUN, time.time(), "count")
+            meter.set(TASK_OK, is_done, "count")
 
     def _run(self) -> None:
         wait_s = _FIRST_S
