@@ -17,7 +17,7 @@ from taxii_server.auth.rates import RateLimits
 from taxii_server.auth.secrets import PasswordChecker
 from taxii_server.auth.shared import Table
 from taxii_server.auth.token import BearerScheme
-from taxii_server.metering import NO_METER, Meter
+from taxii_server.metering import GROUP_SIZE, NO_METER, Meter
 from taxii_server.policy import Audience
 from taxii_server.service.hub import Hub
 from taxii_server.service.readiness import KEPT_S, Readiness
@@ -58,9 +58,10 @@ def create_app(
     starts with a configuration that does not hold. Without `background` there is no thread that follows the
     store: every request looks for changes itself.
     """
-    store = store or open_store(settings.store)
+    store = store or open_store(settings.store, writes_together=settings.posts_per_commit)
     if meter.counts:
         watch(store, timed(meter))
+        store.wrote_together = lambda count: meter.observe(GROUP_SIZE, count)
     hub = Hub(settings, store, meter)
     directory = Directory()
     refresher = Refresher(hub, directory, settings.refresh_s if background else 0)

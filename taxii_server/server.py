@@ -7,6 +7,7 @@ SQLite and argon2 are C code that would stop every greenlet of a worker; docs/se
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import mmap
@@ -84,7 +85,9 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """The application, made in each worker after the fork: threads and connections do not survive one."""
-        return create_app(self.settings, table=self._table, meter=self.meter)
+        application = create_app(self.settings, table=self._table, meter=self.meter)
+        spare_the_collector()
+        return application
 
     def run(self) -> None:
         """Serve until the order to stop."""
@@ -144,3 +147,14 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
 
 def _bound(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def spare_the_collector() -> None:
+    """Keep Python's collector of cycles from looking at what stays for the life of the process, and call it less often.
+
+    A page makes thousands of tuples that die without it; with the default it runs several times for each (a sixth of
+    the CPU time of a page of 1,000, measured). Cycles are still found, after 20,000 allocations instead of 700.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 from taxii_server.errors import ConfigError, StorageError, StorageUnavailable
-from taxii_server.metering import TASK_OK, TASK_RUN, REMOVED
+from taxii_server.metering import REMOVED, TASK_OK, TASK_RUN
 from taxii_server.service.hub import Hub
 from taxii_server.service.pruning import prune
 from taxii_server.service.retention import PAUSE_S, Removed, Retention

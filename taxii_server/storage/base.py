@@ -95,6 +95,8 @@ class Store(ABC):
     #: Called inside the write transaction after the positions are taken and before the commit.
     #: A seam for the contract suite, which pauses a writer there. Does nothing in production.
     before_commit: Callable[[], None] = staticmethod(lambda: None)
+    #: Told how many calls of `write` shared each transaction. A seam for whoever counts; does nothing without one.
+    wrote_together: Callable[[int], object] = staticmethod(lambda count: None)
 
     @property
     @abstractmethod

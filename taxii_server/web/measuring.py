@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from flask import Flask, Response
+from flask.globals import request_ctx
 
 from taxii_server.metering import REQUEST_SECONDS, REQUESTS, Meter
-from taxii_server.web.context import this_request
 from taxii_server.web.forwarded import BEGAN
 
 #: Methods that have a name of their own in the metrics: others are what strangers make up.
@@ -21,7 +21,7 @@ def register_measuring(app: Flask, meter: Meter) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        here = this_request()
+        here = request_ctx.request
         route = here.endpoint or "none"
         method = here.method if here.method in _METHODS else "other"
         meter.count(REQUESTS, 1.0, route, method, str(response.status_code))

@@ -56,6 +56,7 @@ def test_requests_and_objects_are_counted_by_names_that_the_operator_knows(hub: 
     assert value(hub, "taxii_objects_delivered_total", **stored) == delivered + 2 * count
     assert value(hub, "taxii_partner_last_read_timestamp_seconds", **stored) > 1_700_000_000
     assert value(hub, "taxii_ledger_batch_entries_count") >= 2
+    assert value(hub, "taxii_commit_group_size_sum") >= 1
     assert value(hub, "taxii_store_seconds_count", operation="page") >= 2
     wait_until(lambda: value(hub, "taxii_workers") == 2)
     assert value(hub, "taxii_ready") == 1

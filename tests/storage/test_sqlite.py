@@ -12,6 +12,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from taxii_server.model import PageQuery, StoredStatus
 from taxii_server.storage.base import Store
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.storage.sqlite import SQLiteStore
+from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_query import ARMS_MAX, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration, _add_quarantine
 from taxii_server.times import now_position
@@ -339,6 +341,25 @@ class TestTrouble:
         pause.released.set()
         writer.result()
         assert len(insert(store, label, draft())) == 1
+
+    def test_a_page_that_was_cut_leaves_no_point_in_time_open_for_the_next_call(
+        self, store: SQLiteStore, open_sqlite: Opener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = open_sqlite()
+        (label,) = new_labels(store)
+        insert(store, label, *(draft(content=b"x" * 100) for _ in range(5)))
+        counts: list[int] = []
+        keep = Database._keep
+
+        def commit_first(database: Database, connection: Connection) -> None:
+            monkeypatch.undo()
+            insert(other, label, draft())
+            counts.extend(connection.db.execute("SELECT count(*) FROM records").fetchone())
+            keep(database, connection)
+
+        monkeypatch.setattr(Database, "_keep", commit_first)
+        assert store.page(replace(query(label), limit_bytes=150)).cut
+        assert counts == [6]
 
     def test_a_full_disk_is_our_error_and_leaves_nothing_behind(self, store: SQLiteStore) -> None:
         (label,) = new_labels(store)

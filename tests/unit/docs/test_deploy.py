@@ -1,4 +1,4 @@
-"""The files in deploy/ and compose.yaml: what they set exists, what they ask for is answered, what they watch is told."""
+"""deploy/ and compose.yaml: what they set exists, what they ask for is answered, what they watch is told."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def environment_of(variables: dict[str, str], tmp_path: Path) -> dict[str, str]:
 
 
 def promtool(*arguments: str, folder: Path = ALERTS.parent) -> str:
-    done = subprocess.run(
-        ["promtool", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -88,9 +86,7 @@ def test_the_panels_lie_beside_each_other() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
-        cells = {
-            (place["x"] + right, place["y"] + down) for right in range(place["w"]) for down in range(place["h"])
-        }
+        cells = {(place["x"] + right, place["y"] + down) for right in range(place["w"]) for down in range(place["h"])}
         assert not cells & taken, panel["title"]
         assert place["x"] + place["w"] <= 24
         taken |= cells
@@ -98,10 +94,8 @@ def test_the_panels_lie_beside_each_other() -> None:
 
 @needs_promtool
 def test_prometheus_takes_every_expression_of_the_dashboard(tmp_path: Path) -> None:
-    rules = [
-        {"record": f"dashboard:{number}", "expr": expression.replace("$__rate_interval", "5m").replace("$instance", ".*")}
-        for number, (_, expression) in enumerate(expressions())
-    ]
+    filled = [each.replace("$__rate_interval", "5m").replace("$instance", ".*") for _, each in expressions()]
+    rules = [{"record": f"dashboard:{number}", "expr": each} for number, each in enumerate(filled)]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
     promtool("check", "rules", str(file))
