@@ -19,6 +19,8 @@ from taxii_server.model import Credential
 
 TOKEN = "token"  # noqa: S105 - the name of a kind
 PASSWORD = "password"  # noqa: S105 - the name of a kind
+#: A token for the console's pages for operators, and for nothing else: the API takes it for an unknown one.
+OPERATOR = "operator"
 _PREFIX = "txs"
 _NO_TOKEN = "0" * 64
 _hasher = PasswordHasher()
@@ -28,11 +30,11 @@ _at_once = threading.BoundedSemaphore(2)
 _CROWD_WAIT_S = 1.0
 
 
-def new_token(partner: str, comment: str = "") -> tuple[Credential, str]:
+def new_token(partner: str, comment: str = "", kind: str = TOKEN) -> tuple[Credential, str]:
     """A credential for this partner and its secret, which is stored nowhere: show it once."""
     id_ = secrets.token_hex(6)
     secret = f"{_PREFIX}_{id_}_{secrets.token_urlsafe(32)}"
-    return Credential(id_, partner, TOKEN, _fingerprint(secret), _today(), comment), secret
+    return Credential(id_, partner, kind, _fingerprint(secret), _today(), comment), secret
 
 
 def new_password(partner: str, name: str, password: str, comment: str = "") -> Credential:
@@ -46,9 +48,12 @@ def token_id(secret: str) -> str | None:
     return parts[1] if len(parts) == 3 and parts[0] == _PREFIX and parts[2] else None
 
 
-def token_matches(credential: Credential | None, secret: str) -> bool:
-    """Whether the secret is this token's, in constant time. An unknown one (None) costs as much as a wrong one."""
-    known = credential is not None and credential.kind == TOKEN
+def token_matches(credential: Credential | None, secret: str, kinds: tuple[str, ...] = (TOKEN,)) -> bool:
+    """Whether the secret is this token's, in constant time. An unknown one (None) costs as much as a wrong one.
+
+    A credential of none of the `kinds` is an unknown one.
+    """
+    known = credential is not None and credential.kind in kinds
     stored = credential.secret_hash if credential is not None and known else _NO_TOKEN
     return hmac.compare_digest(stored, _fingerprint(secret)) and known
 

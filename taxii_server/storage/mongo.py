@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from bson import Int64
@@ -255,11 +255,13 @@ class MongoStore(Store):
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         with self._connection.call() as database:
             found = database["statuses"].find_one({"_id": status_id, "expires": {"$gt": Int64(now)}})
-        if found is None:
-            return None
-        return StoredStatus(
-            found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
-        )
+        return None if found is None else _status_of(found)
+
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        with self._connection.call() as database:
+            # Few at a time: a body can be large.
+            found = database["statuses"].find({}, batch_size=10).sort("expires", DESCENDING).limit(limit)
+            return [replace(status, body=status.body[:head_bytes]) for status in map(_status_of, found)]
 
     # ---- credentials
 
@@ -424,6 +426,12 @@ def _append_missing(
     database["meta"].update_one({"_id": CLOCK}, {"$set": {"log": length}}, session=session)
     schema.set_horizon(database, session, length)
     return numbers
+
+
+def _status_of(found: Mapping[str, Any]) -> StoredStatus:
+    return StoredStatus(
+        found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
+    )
 
 
 def _next_epoch(database: Database[Document], session: ClientSession, name: str) -> None:
