@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from taxii_server.auth.directory import Directory
 from taxii_server.auth.secrets import OPERATOR
@@ -50,22 +51,29 @@ class Session:
 
 
 class Sessions:
-    """Opens, renews and ends sessions. `secret` is the server's."""
+    """Opens, renews and ends sessions. `secret` reads the server's, when it is wanted first."""
 
     def __init__(
         self,
-        secret: bytes,
+        secret: Callable[[], bytes],
         directory: Directory,
         table: Table,
         idle_s: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._seal = CursorSeal(secret)
-        self._key = derived_key(secret, b"taxii console v1")
+        self._secret = secret
         self._directory = directory
         self._table = table
         self._idle_s = idle_s
         self._clock = clock
+
+    @cached_property
+    def _seal(self) -> CursorSeal:
+        return CursorSeal(self._secret())
+
+    @cached_property
+    def _key(self) -> bytes:
+        return derived_key(self._secret(), b"taxii console v1")
 
     def begin(self, credential_id: str) -> Session | None:
         """A session for whoever just logged in with this credential."""
