@@ -29,7 +29,7 @@ from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
 from taxii_server.web import collection, discovery, objects, openapi, ops, quarantine, releases, rights
 from taxii_server.web.bodies import Bodies
-from taxii_server.web.console import door, feed
+from taxii_server.web.console import door, feed, review
 from taxii_server.web.console.mount import Mounted
 from taxii_server.web.console.session import Sessions
 from taxii_server.web.console.site import Parts, create_site
@@ -96,7 +96,7 @@ def create_app(
                 seen=seen,
                 require_fresh=refresher.require_fresh,
             ),
-            (door.blueprint, feed.blueprint),
+            (door.blueprint, feed.blueprint, review.blueprint),
         )
         app.extensions["taxii_server.console"] = console
         app.wsgi_app = Mounted(app.wsgi_app, console)  # type: ignore[method-assign]

@@ -106,7 +106,9 @@ class Browser:
         found = tuple(reversed(items))
         return Recent(found[:wanted], len(found) > wanted or not is_all)
 
-    def search(self, collection: Collection, fits: Callable[[Served], bool], types: Sequence[str], wanted: int) -> Match:
+    def search(
+        self, collection: Collection, fits: Callable[[Served], bool], types: Sequence[str], wanted: int
+    ) -> Match:
         """Those of the newest objects, with contents, that fit; of these types, if there are any."""
         filters = Filters(types=tuple(types) or None)
         after, is_all = self._tail(collection, SEARCHED, filters)
@@ -182,9 +184,7 @@ class Browser:
         self, collection: Collection, filters: Filters, after: int, wanted: int, *, content: bool
     ) -> tuple[list[Served], bool]:
         """Up to `wanted` items behind this place, ascending, and whether there are more."""
-        request = ReadRequest(
-            "objects", filters=filters, added_after=after, limit=wanted, content=content
-        )
+        request = ReadRequest("objects", filters=filters, added_after=after, limit=wanted, content=content)
         found: list[Served] = []
         while True:
             page = self._visit.look(collection, replace(request, limit=wanted - len(found)))

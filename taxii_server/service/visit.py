@@ -134,7 +134,9 @@ class Visit:
         limit = min(request.limit or self.settings.default_page, max_page)
         return self.snapshot.reader.read(self.actor.partner, collection, request, limit)
 
-    def show(self, collection: Collection, items: Sequence[Served], object_id: str = "", *, content: bool = True) -> None:
+    def show(
+        self, collection: Collection, items: Sequence[Served], object_id: str = "", *, content: bool = True
+    ) -> None:
         """Tell the ledger that these items are given away, as `read` does; they may be when this has returned.
 
         Raises StorageUnavailable.

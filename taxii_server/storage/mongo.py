@@ -428,7 +428,7 @@ def _append_missing(
     return numbers
 
 
-def _status_of(found: Mapping[str, Any]) -> StoredStatus:
+def _status_of(found: Document) -> StoredStatus:
     return StoredStatus(
         found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
     )

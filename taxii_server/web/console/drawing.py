@@ -11,6 +11,8 @@ from taxii_server.web.console import shown
 
 _BAR_WIDTH, _BAR_STEP, _CHART_HEIGHT = 16, 20, 100
 _BOX_WIDTH, _BOX_HEIGHT, _ROW = 230, 44, 62
+#: So many neighbours on either side; a table has the others.
+_A_SIDE = 8
 GRAPH_WIDTH = 980
 _MIDDLE_WIDTH = 250
 
@@ -114,11 +116,14 @@ class Graph:
     middle: Box
     boxes: Sequence[Box]
     lines: Sequence[Line]
+    #: how many neighbours are not in it
+    rest: int = 0
 
 
 def graph(type_: str, title: str, near: Sequence[Near]) -> Graph:
-    """The picture of an object and its neighbours."""
-    left, right = [each for each in near if not each.out], [each for each in near if each.out]
+    """The picture of an object and its first neighbours on either side."""
+    left = [each for each in near if not each.out][:_A_SIDE]
+    right = [each for each in near if each.out][:_A_SIDE]
     rows = max(len(left), len(right), 1)
     height = rows * _ROW + 16
     centre = height // 2
@@ -132,11 +137,11 @@ def graph(type_: str, title: str, near: Sequence[Near]) -> Graph:
             x = GRAPH_WIDTH - _BOX_WIDTH - 4 if out else 4
             boxes.append(_box(x, y, each.type, each.title, known=each.known))
             lines.append(_line(middle, boxes[-1], each.label, out))
-    return Graph(GRAPH_WIDTH, height, middle, boxes, lines)
+    return Graph(GRAPH_WIDTH, height, middle, boxes, lines, len(near) - len(boxes))
 
 
 def _box(x: int, y: int, type_: str, title: str, *, width: int = _BOX_WIDTH, known: bool = True) -> Box:
-    letters = width // 8
+    letters = width // 7 - 2
     return Box(x, y, width, _BOX_HEIGHT, shown.short(type_, letters), shown.short(title, letters), known)
 
 

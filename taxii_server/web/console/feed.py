@@ -193,10 +193,7 @@ def search() -> Any:
     text, type_ = request.args.get("q", "").strip()[:MAX_CHARS], request.args.get("type", "").strip().lower()
     where = request.args.get("in", "")
     readable = [
-        (root, found)
-        for root in visit().api_roots()
-        for found, rights in visit().collections(root.name)
-        if rights.read
+        (root, found) for root in visit().api_roots() for found, rights in visit().collections(root.name) if rights.read
     ]
     chosen = [found for _, found in readable if where in ("", found.id)]
     results = []

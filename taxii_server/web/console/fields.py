@@ -46,7 +46,7 @@ class Field:
 def fields_of(value: Mapping[str, Any]) -> list[Field]:
     """The fields of an object, at most so many."""
     names = [name for name in value if name not in _ELSEWHERE]
-    order = {name: place for place, name in enumerate(_FIRST)} | {name: 1000 for name in _LAST}
+    order = {name: place for place, name in enumerate(_FIRST)} | dict.fromkeys(_LAST, 1000)
     names.sort(key=lambda name: order.get(name, 500))
     return [_field(name, value[name]) for name in names[:_MAX_FIELDS]]
 
@@ -65,6 +65,8 @@ def title_of(value: Mapping[str, Any]) -> str:
     kind = value.get("relationship_type")
     if isinstance(kind, str):
         return f"{_kind(value.get('source_ref'))} {kind} {_kind(value.get('target_ref'))}"
+    if is_id(value.get("sighting_of_ref")):
+        return f"sighting of {_kind(value['sighting_of_ref'])}"
     for name in ("pattern", "opinion", "content", "description"):
         text = value.get(name)
         if isinstance(text, str) and text.strip():
@@ -84,7 +86,9 @@ def _kind(reference: object) -> str:
 
 def _field(name: str, value: object) -> Field:
     if isinstance(value, list) and value:
-        return Field(shown.short(name), tuple(_item(name, each) for each in value[:_MAX_ITEMS]), len(value) - _MAX_ITEMS)
+        return Field(
+            shown.short(name), tuple(_item(name, each) for each in value[:_MAX_ITEMS]), len(value) - _MAX_ITEMS
+        )
     if isinstance(value, dict) and value and all(isinstance(each, str) for each in value.values()):
         members = list(value.items())
         items = tuple(_item(name, f"{key}: {text}") for key, text in members[:_MAX_ITEMS])

@@ -1,4 +1,4 @@
-"""The markings of an object as badges: TLP in the colours of FIRST, the others by the names that the partner may know."""
+"""The markings of an object as badges: TLP in the colours of FIRST, others by the names that the partner may know."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ class Badges:
 
     def of(self, value: Mapping[str, Any]) -> list[Badge]:
         """The markings of an object, in its order, those of its parts last."""
-        refs = value.get("object_marking_refs")
-        granular = value.get("granular_markings")
-        parts = [each.get("marking_ref") for each in granular if isinstance(each, dict)] if _is_list(granular) else []
-        found = dict.fromkeys(each for each in [*(refs if _is_list(refs) else []), *parts] if isinstance(each, str))
+        refs, granular = _list(value.get("object_marking_refs")), _list(value.get("granular_markings"))
+        parts = [each.get("marking_ref") for each in granular if isinstance(each, dict)]
+        found = dict.fromkeys(each for each in [*refs, *parts] if isinstance(each, str))
         return [self.badge(each) for each in list(found)[:12]]
 
     def badge(self, marking_id: str) -> Badge:
@@ -43,5 +42,5 @@ class Badges:
         return Badge(marking_id, self._names.get(marking_id, "marking"))
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

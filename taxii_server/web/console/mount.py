@@ -25,4 +25,4 @@ def _is_for_people(environ: dict[str, Any]) -> bool:
     if path == "/":
         # No TAXII client asks for HTML: to those, / stays what it was.
         return environ.get("REQUEST_METHOD") in ("GET", "HEAD") and "text/html" in environ.get("HTTP_ACCEPT", "")
-    return path == PREFIX or path.startswith(f"{PREFIX}/")
+    return bool(path == PREFIX or path.startswith(f"{PREFIX}/"))

@@ -17,6 +17,16 @@ WANTED = 24
 #: What stands on the page as badges.
 _NOT_HERE = frozenset({"object_marking_refs", "granular_markings"})
 _MAX_DEPTH = 6
+#: How a reader would say it.
+_WORDS = {
+    "object_refs": "contains",
+    "sighting_of_ref": "sighting of",
+    "where_sighted_refs": "seen at",
+    "observed_data_refs": "seen in",
+    "sample_refs": "sample",
+    "resolves_to_refs": "resolves to",
+    "belongs_to_refs": "belongs to",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ def _near(item: Served | None, other: str, label: str, out: bool, via: str) -> N
 
 
 def _ties(item: Served, object_id: str) -> Iterator[tuple[str, str, bool, str]]:
-    """How this item, which names the object, ties something to it: other id, words, direction, by which relationship."""
+    """How this item, which names the object, ties something to it: other id, words, direction, relationship."""
     value = shown.read_json(item.content)
     if item.type == "relationship":
         word = shown.short(value.get("relationship_type", ""), 40)
@@ -78,7 +88,8 @@ def _references(value: object, depth: int = 0) -> Iterator[tuple[str, str]]:
             if name in _NOT_HERE:
                 continue
             if name.endswith(("_ref", "_refs")):
-                label = shown.short(name.removesuffix("s").removesuffix("_ref").replace("_", " "), 40)
+                plain = name.removesuffix("s").removesuffix("_ref").replace("_", " ")
+                label = _WORDS.get(name) or shown.short(plain, 40)
                 for each in member if isinstance(member, list) else [member]:
                     if is_id(each):
                         yield each, label

@@ -48,7 +48,9 @@ from taxii_server.web.response import compress
 _log = logging.getLogger(__name__)
 
 #: No script anywhere, nothing from elsewhere, no frame around it.
-CSP = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 #: Endpoints that answer to whoever asks.
 PUBLIC = frozenset({"door.landing", "door.get_login", "door.post_login", "door.style", "door.icon"})
 
@@ -173,6 +175,7 @@ def create_site(found: Parts, blueprints: tuple[Blueprint, ...]) -> Flask:
             "form_token": "" if who is None else parts().sessions.form_token(who),
             "path": path_of,
             "here": request.endpoint or "",
+            "has_quarantine": who is not None and _posts_somewhere(),
         }
 
     @app.after_request
@@ -198,6 +201,12 @@ def create_site(found: Parts, blueprints: tuple[Blueprint, ...]) -> Flask:
         return compress(request, response)
 
     return app
+
+
+def _posts_somewhere() -> bool:
+    """Whether guards can hold back something of this partner, or for it."""
+    me, catalog = visit().actor.partner, visit().catalog
+    return any(each.owner == me or catalog.rights(each, me).write for each in catalog.collections.values())
 
 
 def _register_checks(app: Flask) -> None:

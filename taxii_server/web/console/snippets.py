@@ -45,8 +45,18 @@ def snippets(place: Place) -> list[Snippet]:
     """One for each client that partners of such hubs use."""
     login = (("User name", place.partner), ("Password", SECRET))
     return [
-        Snippet("curl", "curl", "The answer names `next` while there is more; send it as `?next=` to go on.", code=_curl(place)),
-        Snippet("taxii2-client", "taxii2-client", "Python; what most clients are built on. `pip install taxii2-client`.", code=_python(place)),
+        Snippet(
+            "curl",
+            "curl",
+            "The answer names a next page while there is more; send that as ?next= to go on.",
+            code=_curl(place),
+        ),
+        Snippet(
+            "taxii2-client",
+            "taxii2-client",
+            "Python; what most clients are built on: pip install taxii2-client",
+            code=_python(place),
+        ),
         Snippet(
             "OpenCTI",
             "opencti",
@@ -68,7 +78,7 @@ def snippets(place: Place) -> list[Snippet]:
         Snippet(
             "Microsoft Sentinel",
             "sentinel",
-            "Data connector \N{LEFT DOUBLE QUOTATION MARK}Threat intelligence - TAXII\N{RIGHT DOUBLE QUOTATION MARK}. The hub has to be reachable from the internet over https.",
+            "The data connector is called Threat intelligence - TAXII. It needs an https address that the internet reaches.",
             rows=(
                 ("Friendly name", place.title),
                 ("API root URL", place.root_url),
@@ -79,7 +89,7 @@ def snippets(place: Place) -> list[Snippet]:
         Snippet(
             "Splunk Enterprise Security",
             "splunk",
-            "A threat intelligence source of type TAXII 2.1. Newer releases keep the password among the credentials and name only the user here.",
+            "A threat intelligence source of type TAXII. Newer releases keep the password among the credentials.",
             rows=(
                 ("Type", "taxii2"),
                 ("URL", f"{place.base}/taxii2/"),
@@ -88,15 +98,11 @@ def snippets(place: Place) -> list[Snippet]:
                 *login,
             ),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _curl(place: Place) -> str:
-    return (
-        f"curl -s -u '{place.partner}:{SECRET}' \\\n"
-        f"  -H 'Accept: {TAXII}' \\\n"
-        f"  '{place.url}objects/?limit=100'\n"
-    )
+    return f"curl -s -u '{place.partner}:{SECRET}' \\\n  -H 'Accept: {TAXII}' \\\n  '{place.url}objects/?limit=100'\n"
 
 
 def _python(place: Place) -> str:
@@ -116,7 +122,7 @@ def _python(place: Place) -> str:
 def _misp(place: Place) -> str:
     return (
         f"{_curl(place).rstrip()} \\\n"
-        "  | jq '{type: \"bundle\", id: (\"bundle--\" + $id), objects: .objects}' --arg id \"$(uuidgen)\" > page.json\n"
+        '  | jq \'{type: "bundle", id: ("bundle--" + $id), objects: .objects}\' --arg id "$(uuidgen)" > page.json\n'
         "curl -s -H 'Authorization: YOUR-MISP-KEY' -H 'Accept: application/json' \\\n"
         "  -H 'Content-Type: application/json' --data @page.json https://YOUR-MISP/events/upload_stix/2\n"
     )
