@@ -78,7 +78,7 @@ def snippets(place: Place) -> list[Snippet]:
         Snippet(
             "Microsoft Sentinel",
             "sentinel",
-            "The data connector is called Threat intelligence - TAXII. It needs an https address that the internet reaches.",
+            "The data connector is called Threat intelligence - TAXII. It needs an https address on the internet.",
             rows=(
                 ("Friendly name", place.title),
                 ("API root URL", place.root_url),
