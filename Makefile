@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed-demo
 INSTALLED_TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-mongodb test torture check lint clean
+.PHONY: help demo demo-mongodb test torture check lint bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,11 @@ lint: $(INSTALLED_TEST) ## Linters and types
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+
+bench: $(INSTALLED_TEST) ## Measure against the driver and a bare server, an hour or so (SIZE=10000 for one size, QUICK=1 for five minutes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
+	$(BIN)/python -m bench.run $(if $(SIZE),--sizes $(SIZE)) $(if $(QUICK),--quick) $(BENCH_ARGS)
+	$(BIN)/python -m bench.report bench/results.json
 
 check: lint test ## Linters, types and every test: what CI runs
 

@@ -24,12 +24,12 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+from bench.common import mongo
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.ledger import LedgerQuery
 from taxii_server.web.media import TAXII
-from tests.mongo import mongo_server, with_database
 
 PAGE = 1000
 BOX = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -77,7 +77,7 @@ def a_server(config: Path, url: str, ledger: bool) -> Iterator[int]:
     # A benchmark asks more often than any partner may.
     settings |= {"ADDRESS_REQUESTS_PER_MINUTE": "0", "PARTNER_REQUESTS_PER_MINUTE": "0"}
     environment = os.environ | {f"TAXII_SERVER_{name}": value for name, value in settings.items()}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603 - our own server
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         while process.poll() is None:
             try:
@@ -143,16 +143,6 @@ def compare(name: str, without: Callable[[], object], within: Callable[[], objec
     print(f"| {name} | {before:.2f} | {after:.2f} | {after / before:.3f} |", flush=True)
 
 
-@contextmanager
-def a_mongo(url: str | None) -> Iterator[str]:
-    """The MongoDB named, or one of our own."""
-    if url:
-        yield url
-        return
-    with mongo_server() as address:
-        yield with_database(address, f"bench_{uuid.uuid4().hex[:8]}")
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -162,7 +152,7 @@ def main() -> None:
     print("| page of 1,000 objects | without, ms | with, ms | ratio |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         measure("SQLite", str(Path(folder) / "hub.db"), Path(folder), arguments.runs)
-    with a_mongo(arguments.mongo) as url, tempfile.TemporaryDirectory() as folder:
+    with mongo(arguments.mongo) as url, tempfile.TemporaryDirectory() as folder:
         measure("MongoDB", url, Path(folder), arguments.runs)
 
 

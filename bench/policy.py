@@ -12,13 +12,12 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from bench.common import mongo, timed
 from taxii_server.model import Actor, Draft, PageQuery
 from taxii_server.policy import Facets, Meanings, Policy, allowed, parse
 from taxii_server.service.hub import Hub
@@ -26,23 +25,12 @@ from taxii_server.service.query import ReadRequest
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Plan
-from tests.mongo import mongo_server, with_database
 
 LABELS = 200
 PAGE = 1000
 RUNS = 15
 BOX = "aaaaaaaa-0000-4000-8000-000000000001"
 SHARES = {"sees-100": LABELS, "sees-30": 60, "sees-0.5": 1}
-
-
-def timed(work: Callable[[], object], runs: int = RUNS) -> list[float]:
-    """Milliseconds of each run."""
-    found = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        work()
-        found.append(1000 * (time.perf_counter() - start))
-    return found
 
 
 def head(title: str, what: str) -> None:
@@ -108,11 +96,11 @@ def pages_and_inserts(url: str, store_name: str, objects: int) -> None:
     head(f"{store_name}, {objects:,} objects", f"page of {PAGE:,}")
     every = tuple(sorted(hub.book.labels))
     middle = hub.store.page(PageQuery(every, (BOX,), 0, objects // 2, content=False)).records[-1].position
-    raw = timed(lambda: hub.store.page(PageQuery(every, (BOX,), middle, PAGE)))
+    raw = timed(lambda: hub.store.page(PageQuery(every, (BOX,), middle, PAGE)), RUNS)
     row("storage alone, every label", raw, raw)
     for name in SHARES:
         visit = hub.visit(Actor(name, "bench", "bench"))
-        row(name, timed(partial(visit.read, box, ReadRequest("objects", added_after=middle, limit=PAGE))), raw)
+        row(name, timed(partial(visit.read, box, ReadRequest("objects", added_after=middle, limit=PAGE)), RUNS), raw)
     head("", f"insert of {PAGE:,}")
     counter = iter(range(10**9))
 
@@ -172,16 +160,6 @@ def judgement(labels: int = 2000, audiences: int = 200) -> None:
 def _judge_all(policy: Policy, facets: Sequence[tuple[int, Facets, None]], meanings: Meanings, audiences: int) -> None:
     for number in range(audiences):
         allowed(policy, f"a{number}", facets, meanings, moment=0)
-
-
-@contextmanager
-def mongo(url: str | None) -> Iterator[str]:
-    """The URL given, or that of a replica set started for this run."""
-    if url is not None:
-        yield url
-        return
-    with mongo_server() as uri:
-        yield with_database(uri, f"bench_{uuid.uuid4().hex[:8]}")
 
 
 def main() -> None:

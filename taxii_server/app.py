@@ -52,7 +52,7 @@ def create_app(
     starts with a configuration that does not hold. Without `background` there is no thread that follows the
     store: every request looks for changes itself.
     """
-    store = store or open_store(settings.store)
+    store = store or open_store(settings.store, writes_together=settings.posts_per_commit)
     hub = Hub(settings, store)
     directory = Directory()
     refresher = Refresher(hub, directory, settings.refresh_s if background else 0)

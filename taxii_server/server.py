@@ -7,6 +7,7 @@ SQLite and argon2 are C code that would stop every greenlet of a worker; docs/se
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import ssl
@@ -73,7 +74,9 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """The application, made in each worker after the fork: threads and connections do not survive one."""
-        return create_app(self.settings, table=self._table)
+        application = create_app(self.settings, table=self._table)
+        spare_the_collector()
+        return application
 
     def _reload(self) -> None:
         """New certificates for new workers; what does not hold leaves the old ones in force."""
@@ -85,3 +88,14 @@ class Server(BaseApplication):  # type: ignore[misc]
             if self.context is not None:
                 _log.info("the certificate of %s is in use", self.settings.tls_certificate)
         self._on_reload()
+
+
+def spare_the_collector() -> None:
+    """Keep Python's collector of cycles from looking at what stays for the life of the process, and call it less often.
+
+    A page makes thousands of tuples that die without it; with the default it runs several times for each (a sixth of
+    the CPU time of a page of 1,000, measured). Cycles are still found, after 20,000 allocations instead of 700.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

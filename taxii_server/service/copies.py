@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from taxii_server.model import POSITION_UNIT, Record
 from taxii_server.service.references import References
@@ -32,8 +31,7 @@ _TEXTS_AT_ONCE = 100
 Form = Literal["whole", "copy", "relation"]
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """One object version as an audience gets it. `record` is what is stored; `content` is empty for metadata."""
 
     at: int
@@ -134,8 +132,7 @@ def _served(row: Standing, made: Derived, modified: str) -> list[Served]:
     )
     if not made.relation_id:
         return [copy]
-    relation = replace(
-        copy,
+    relation = copy._replace(
         at=row.at + RELATION_SHIFT,
         id=made.relation_id,
         type="relationship",

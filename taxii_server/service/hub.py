@@ -14,7 +14,7 @@ from contextlib import suppress
 from taxii_server import audit
 from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, with_filed
 from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageError, StorageUnavailable
-from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog
+from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog, StoreState
 from taxii_server.service.book import Book
 from taxii_server.service.copies import Copies
 from taxii_server.service.cursor import CursorSeal, derived_key
@@ -29,6 +29,7 @@ from taxii_server.settings import Settings
 from taxii_server.stix.derive import Maker, hub_identity
 from taxii_server.stix.parse import JsonLimits
 from taxii_server.storage.base import Store
+from taxii_server.storage.together import Together
 
 _log = logging.getLogger(__name__)
 #: How often a change of the configuration starts over because another one came between.
@@ -56,6 +57,7 @@ class Hub:
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
         self._copies: Copies | None = None
+        self._looks = Together[None, StoreState](lambda asked: [store.state()] * len(asked), wait_s=_TURN_S)
         self._lock = threading.Lock()
         self._moment_of = (0, -1)
         self._moment = POSITION_MAX
@@ -197,7 +199,8 @@ class Hub:
 
     def follow(self) -> None:
         """Take over now what other processes did; one cheap command when they did nothing."""
-        state = self.store.state()
+        # Requests that come at the same time share a look that began after they came.
+        state = self._looks.do(None)
         self.refresh(state.log_length, state.catalog_epoch)
 
     def refresh(self, log_length: int, catalog_epoch: int) -> None:
@@ -227,8 +230,11 @@ class Hub:
             self.writer.readers = sights.readers
         _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)
 
-    def visit(self, actor: Actor) -> Visit:
-        """The operations for this actor under the catalog in force now; for one request."""
+    def visit(self, actor: Actor, renew: Callable[[], Snapshot] | None = None) -> Visit:
+        """The operations for this actor under the catalog in force now; for one request.
+
+        `renew` gives the snapshot in force when another one than this came into force meanwhile; None: `Hub.renew`.
+        """
         self.keep_time()
         return Visit(
             actor,
@@ -239,10 +245,10 @@ class Hub:
             self.writer,
             self.statuses,
             self.ledger,
-            self._renew,
+            renew or self.renew,
         )
 
-    def _renew(self) -> Snapshot:
+    def renew(self) -> Snapshot:
         """The snapshot in force, after somebody found that the one it had is not."""
         self.load()
         return self.snapshot

@@ -33,8 +33,9 @@ from taxii_server.times import format_position
 
 #: Objects of one transaction: large enough to be quick, small enough to let other writers in between.
 PORTION = 1000
-#: How often a write plans again because labels were missing or the log moved.
-_MAX_ATTEMPTS = 20
+#: How often a write plans again because labels were missing or the log moved. Many, because where all writers bring
+#: labels of their own each of them moves the log under the others.
+_MAX_ATTEMPTS = 100
 
 T = TypeVar("T")
 

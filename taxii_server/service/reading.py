@@ -30,6 +30,8 @@ _MAX_PAGE_BYTES = 16_000_000
 _MAX_QUERY_IN_NEXT = 200
 #: Records of one storage command, where a page asks for fewer but most of them turn out to be hidden.
 _LONGEST_STRIDE = 1000
+#: Streams that a process keeps: making one walks over all labels of its audience, and polls come every minute.
+_REMEMBERED = 500
 
 
 class Superseded(Exception):
@@ -72,6 +74,9 @@ class Reader:
         self._seal = seal
         self._copies = copies
         self._epoch = epoch
+        #: the last stream of each audience in each collection, and whether it may hold copies; for one sight
+        self._streams: dict[tuple[str, str, bool], tuple[Sight, Stream]] = {}
+        self._copying: dict[tuple[str, str], tuple[Sight, bool]] = {}
 
     def read(self, audience: str, collection: Collection, request: ReadRequest, limit: int) -> Found:
         """One page of up to `limit` object versions.
@@ -170,20 +175,36 @@ class Reader:
 
     def stream(self, sight: Sight, collection: Collection, filters: Filters) -> Stream:
         """The stream of an audience in a collection, as far as the version filter can choose from it."""
-        feeds = self._catalog.feeds(collection)
-        labels = sight.labels_in(feeds)
         choice = filters.choice
         only_last = choice.last and not (choice.first or choice.every or choice.keys)
+        key = sight.audience, collection.id, only_last
+        known = self._streams.get(key)
+        # All that a stream is made of is in the sight, which is made anew when the log tells anything.
+        if known is None or known[0] is not sight:
+            if len(self._streams) >= _REMEMBERED:
+                self._streams.clear()
+            known = self._streams[key] = (sight, self._new_stream(sight, collection, only_last))
+        return known[1]
+
+    def _new_stream(self, sight: Sight, collection: Collection, only_last: bool) -> Stream:
+        feeds = self._catalog.feeds(collection)
+        labels = sight.labels_in(feeds)
         # Where versions wait for an embargo to end, an older one may be the latest that is readable.
         if only_last and self._catalog.policy.defaults.versions != "independent" and not sight.delays:
             labels = tuple(filter(self._book.latest.__contains__, labels))
         return Stream(self._store, self._book, sight, collection.id, feeds, labels)
 
-    def copies_any(self, sight: Sight, feeds: tuple[str, ...]) -> bool:
+    def copies_any(self, sight: Sight, collection: Collection) -> bool:
         """Whether this audience may get copies in place of objects."""
         if self._catalog.policy.defaults.refs_lists == "derive":
             return True
-        return any(sight.access[number].removal is not None for number in sight.labels_in(feeds))
+        key = sight.audience, collection.id
+        known = self._copying.get(key)
+        if known is None or known[0] is not sight:
+            labels = sight.labels_in(self._catalog.feeds(collection))
+            copies = any(sight.access[number].removal is not None for number in labels)
+            known = self._copying[key] = (sight, copies)
+        return known[1]
 
     def resolver(self, sight: Sight, collection: Collection) -> Resolver:
         """Answers for this audience in a collection."""
@@ -201,7 +222,7 @@ class _Walk:
         self._filters = filters
         self._content = content
         self._stream = reader.stream(sight, collection, filters)
-        self._copying = reader.copies_any(sight, reader._catalog.feeds(collection))
+        self._copying = reader.copies_any(sight, collection)
         self._query = self._page_query()
 
     def _page_query(self) -> PageQuery:
@@ -313,7 +334,7 @@ class _Walk:
             if not cut:
                 break
             positions = positions[positions.index(records[-1].position) + 1 :]
-        return [replace(row, record=texts[row.record.position]) for row in rows if row.record.position in texts]
+        return [row._replace(record=texts[row.record.position]) for row in rows if row.record.position in texts]
 
 
 def _fingerprint(filters: Filters) -> str:

@@ -98,7 +98,7 @@ class Rehearsal(Store):
     def _relabelled(self, records: Iterable[Record]) -> list[Record]:
         """The records that were there at the start, with the labels that they have here."""
         return [
-            replace(record, label=self._moved[record.position]) if record.position in self._moved else record
+            record._replace(label=self._moved[record.position]) if record.position in self._moved else record
             for record in records
             if record.label <= self._real
         ]

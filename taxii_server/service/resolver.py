@@ -13,7 +13,9 @@ record of an id that nobody else holds costs nothing when it has no references.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import attrgetter
+from typing import NamedTuple
 
 from taxii_server.catalog import Catalog
 from taxii_server.model import Record, Removal
@@ -24,12 +26,12 @@ from taxii_server.service.sight import Sight
 from taxii_server.service.stream import Row, Stream
 from taxii_server.storage.base import Store
 
+_place = attrgetter("at")
 #: How long a page waits for what a record refers to and what was posted a moment after it.
 _HOLD_US = 5_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """A record at its place in the stream of an audience, and what is taken out of it."""
 
     at: int
@@ -56,13 +58,51 @@ class Resolver:
         because what stands there becomes readable within moments.
         """
         references = self.references
+        choice = filters.choice
+        if references.moves or references.waits or stream.has_events() or not (choice.every or choice.last):
+            return self._looked_at(rows, filters, stream, passed, frozenset())
+        # Nearly every record is the newest of its id, alone, whole and at its own place: its label tells. If it refers
+        # to nothing, or only to such records of this page, nothing is left to be asked. One pass over a page of 1,000
+        # takes 0.5 ms, asking about each of its records took 12 (bench/RESULTS.md).
+        settled = self._sight.settled
+        clear: list[Standing] = []
+        open_: list[Row] = []
+        plain: set[str] = set()
+        for row in rows:
+            at, record, _ = row
+            if record.label not in settled or record.hard_refs or record.soft_refs:
+                open_.append(row)
+            else:
+                clear.append(Standing(at, record))
+                plain.add(record.id)
+        if not open_:
+            return clear, None
+        # An older version on this page may be governed by what is not: the id is looked up then.
+        plain.difference_update([row.record.id for row in open_ if row.record.label not in settled])
+        rest: list[Row] = []
+        for row in open_:
+            at, record, _ = row
+            if record.label in settled and plain.issuperset(record.hard_refs) and plain.issuperset(record.soft_refs):
+                clear.append(Standing(at, record))
+            else:
+                rest.append(row)
+        if rest:
+            clear += self._looked_at(rest, filters, stream, passed, frozenset(plain))[0]
+        clear.sort(key=_place)
+        return clear, None
+
+    def _looked_at(
+        self, rows: Sequence[Row], filters: Filters, stream: Stream, passed: int, plain_elsewhere: frozenset[str]
+    ) -> tuple[list[Standing], int | None]:
+        """The same, for rows about which something has to be looked up; `plain_elsewhere` are ids that do not."""
+        references = self.references
         records = [row.record for row in rows]
         crowded = {record.id for record in records if not self._stands_alone(record, filters)}
         governed = {record.id for record in records if not self._governs_itself(record)}
         # What is on the page, is the newest of its id and refers to nothing is readable: no need to look it up.
         plain: set[str] = set()
         if not (references.moves or references.waits):
-            plain = {record.id for record in records if self._is_plain(record)} - governed
+            plain = {record.id for record in records if self._is_plain(record)}.union(plain_elsewhere) - governed
         wanted = {id_ for record in records for id_ in references.of(record)} - plain
         references.load(wanted | crowded | governed)
         chosen = {id_: self._choose(id_, filters, passed) for id_ in crowded}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from taxii_server.catalog import Catalog
 from taxii_server.policy import Access, Facets, Vocabulary, allowed
-from taxii_server.service.book import Book, Label
+from taxii_server.service.book import Book, Flags, Label
 from taxii_server.service.events import Event
 
 #: what the policy judges: label, facets, and those of the newest version where they differ
@@ -38,6 +38,9 @@ class Sight:
     reached: Mapping[str, int]
     #: every delay of the policy, ascending
     delays: tuple[int, ...]
+    #: the readable labels of the newest versions of ids that nobody else holds, where nothing is taken out: about such
+    #: a record only what it refers to is left to be asked (see Resolver)
+    settled: frozenset[int] = frozenset()
 
     def labels_in(self, collections: Iterable[str]) -> tuple[int, ...]:
         """The readable labels of these collections, ascending."""
@@ -160,7 +163,12 @@ class Sights:
             since={**known.since, **since},
             reached={feed: event.base for event in events for feed in event.reach.get(audience, ())},
             delays=policy.delays(),
+            settled=known.settled.union(number for number, access in found.items() if self._is_settled(number, access)),
         )
+
+    def _is_settled(self, number: int, access: Access) -> bool:
+        alone = Flags.LAST | Flags.TWIN | Flags.MIXED
+        return access.removal is None and self._book.labels[number].key.flags & alone == Flags.LAST
 
     def _since(self, audience: str, number: int, events: tuple[Event, ...]) -> int:
         """The place of the last event that let this audience read what carries the label; 0 without one."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from taxii_server.model import POSITION_MAX, Page, PageQuery, Record
 from taxii_server.service.book import Behind, Book
@@ -21,8 +22,7 @@ from taxii_server.service.sight import Sight
 from taxii_server.storage.base import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A record at a place of a stream. `event` is the place of the event in whose band it stands, else 0."""
 
     at: int
@@ -54,7 +54,7 @@ class _Piece:
 
 
 class Stream:
-    """One audience in one view, for a set of labels (all readable, of these feeds)."""
+    """One audience in one view, for some labels (all readable, of these feeds, ascending)."""
 
     def __init__(
         self, store: Store, book: Book, sight: Sight, view: str, feeds: tuple[str, ...], labels: Sequence[int]
@@ -64,13 +64,15 @@ class Stream:
         self._sight = sight
         self._view = view
         self._feeds = feeds
-        self._labels = frozenset(labels)
+        self._labels = tuple(labels)
         self._shown = feeds_shown_since(book, view)
         #: delay -> place of the event from which on -> labels
         self._lanes: dict[int, dict[int, list[int]]] = {}
         for number in labels:
             delay = sight.access[number].delay_us
             self._lanes.setdefault(delay, {}).setdefault(self.since(number), []).append(number)
+        #: all labels, where none is delayed or came later: those of every page
+        self._steady = self._labels if set(self._lanes) <= {0} and set(self._lanes.get(0, ())) <= {0} else None
         self._shifts = {delay: shift_of(delay, sight.delays) for delay in self._delays() if delay}
         boundaries = {place for lane in self._lanes.values() for place in lane}
         self._events = [
@@ -120,7 +122,7 @@ class Stream:
 
     def all_records(self, query: PageQuery) -> list[Record]:
         """Every record of this stream that satisfies the query, ascending position, wherever it stands."""
-        asked = replace(query, labels=tuple(sorted(self._labels)), collections=self._feeds, limit=1000, after=0)
+        asked = replace(query, labels=self._labels, collections=self._feeds, limit=1000, after=0)
         records: list[Record] = []
         while True:
             page = self._page(asked)
@@ -164,6 +166,8 @@ class Stream:
         return self._between(piece, query, stride) if piece.event is None else self._in_band(piece, query, stride)
 
     def _since_at_most(self, delay: int, place: int) -> tuple[int, ...]:
+        if self._steady is not None and not delay:
+            return self._steady
         lane = self._lanes.get(delay, {})
         return tuple(
             sorted(number for since, numbers in lane.items() if not since or since <= place for number in numbers)
@@ -197,13 +201,14 @@ class Stream:
         if length > self._sight.length:
             raise Behind(length)
         classes = event.classes_for(self._sight.audience, self._view)
+        labels = frozenset(self._labels)
         entries = self._store.band(event.number, classes, piece.low, stride) if classes else []
         places = {position: place for place, position in entries}
         records, cut = self._store.records_at(list(places), content=query.content, limit_bytes=query.limit_bytes)
         rows = [
             Row(places[record.position], record, event.base)
             for record in records
-            if record.label in self._labels and satisfies(record, query)
+            if record.label in labels and satisfies(record, query)
         ]
         if cut:
             return Batch(rows, places[records[-1].position], False, bool(rows))

@@ -287,8 +287,7 @@ def _derived(record: Record, value: dict[str, Any]) -> tuple[Record, str]:
         version = format_position(record.position)
         version_key = instant_key(version)
     hard_refs, soft_refs = read_references(value)
-    derived = replace(
-        record,
+    derived = record._replace(
         id=read_id(value, of_type),
         type=of_type,
         version=version,

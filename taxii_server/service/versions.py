@@ -19,6 +19,8 @@ from taxii_server.storage.base import Plan
 
 #: Orders versions that have no time of their own yet (observables of this write) behind all others, in their order.
 _NEWEST = "~{:09}"
+#: A record that is the only one of its id.
+_ONLY = Flags.LAST | Flags.FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ def _labels(
 
 
 def _keys(members: Sequence[_Member]) -> list[tuple[_Member, LabelKey]]:
+    if len(members) == 1:  # nearly always
+        return [(members[0], LabelKey(members[0].facets, None, _ONLY))]
     newest_of_submitter: dict[str, _Member] = {}
     by_lineage: dict[tuple[str, str], list[_Member]] = {}
     for member in members:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from taxii_server.model import Removal, Traits
@@ -25,8 +25,9 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
     `extension_values` holds the texts that stand directly inside an extension. What cannot be taken out of the object
     is told by trying, for each granular marking, and by the schemas, for its properties.
     """
-    extensions = {name: member for name, member in _dict(value.get("extensions")).items() if isinstance(member, dict)}
-    granular = _texts(marking.get("marking_ref") for marking in _list(value.get("granular_markings")) if _dict(marking))
+    # Most objects have neither: what is not there is not searched.
+    extensions = _members(value["extensions"]) if "extensions" in value else {}
+    granular = _marked_by(value["granular_markings"]) if "granular_markings" in value else ()
     return Traits(
         collection=collection,
         submitter=submitter,
@@ -39,21 +40,33 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
         creator=_text(value.get("created_by_ref")),
         labels=_words(_list(value.get("labels"))),
         confidence=_confidence(value.get("confidence")),
-        extensions=_texts(form for name in extensions for form in (name, name.lower())),
-        extension_values=tuple(
-            sorted(
-                (form, name, member)
-                for extension, members in extensions.items()
-                for form in {extension, extension.lower()}
-                for name, member in members.items()
-                if isinstance(member, str)
-            )
-        ),
+        extensions=_texts([form for name in extensions for form in (name, name.lower())]),
+        extension_values=_extension_values(extensions) if extensions else (),
         identity_class=_word(value.get("identity_class")),
         properties=tuple(sorted(value)),
         defines=_defined(value),
         firm_granular=_firm(value, granular, spec_version),
         fixed_properties=tuple(sorted(fixed_properties(value, spec_version))),
+    )
+
+
+def _members(extensions: Any) -> dict[str, dict[str, Any]]:
+    return {name: member for name, member in _dict(extensions).items() if isinstance(member, dict)}
+
+
+def _marked_by(granular_markings: Any) -> tuple[str, ...]:
+    return _texts([marking.get("marking_ref") for marking in _list(granular_markings) if _dict(marking)])
+
+
+def _extension_values(extensions: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        sorted(
+            (form, name, member)
+            for extension, members in extensions.items()
+            for form in {extension, extension.lower()}
+            for name, member in members.items()
+            if isinstance(member, str)
+        )
     )
 
 
@@ -82,12 +95,12 @@ def _defined(value: Mapping[str, Any]) -> str | None:
     return str(value["id"])
 
 
-def _texts(found: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(sorted({text for text in found if isinstance(text, str)}))
+def _texts(found: Collection[Any]) -> tuple[str, ...]:
+    return () if not found else tuple(sorted({text for text in found if isinstance(text, str)}))
 
 
-def _words(found: Iterable[Any]) -> tuple[str, ...]:
-    return _texts(form for text in found if isinstance(text, str) for form in (text.lower(), plain_word(text)))
+def _words(found: Collection[Any]) -> tuple[str, ...]:
+    return _texts([form for text in found if isinstance(text, str) for form in (text.lower(), plain_word(text))])
 
 
 def _word(found: Any) -> str | None:

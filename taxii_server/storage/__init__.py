@@ -7,6 +7,7 @@ import re
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.storage.base import Store
 from taxii_server.storage.sqlite import SQLiteStore
+from taxii_server.storage.together import WRITES_TOGETHER
 
 __all__ = ["Store", "open_store"]
 
@@ -14,11 +15,12 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _KNOWN = "known: a path, sqlite:///relative/path, sqlite:////absolute/path, mongodb://..., mongodb+srv://..."
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, writes_together: int = WRITES_TOGETHER) -> Store:
     """The store that a URL names, not yet prepared and not yet connected.
 
     A path or `sqlite:///path` is an SQLite file (three slashes and a relative path, four and an absolute one,
     as everywhere in Python); `mongodb://` and `mongodb+srv://` are MongoDB. Raises ConfigError for anything else.
+    Up to `writes_together` writes that come at the same time share one transaction.
     """
     match = _SCHEME.match(url)
     scheme = match[1].lower() if match else ""
@@ -26,7 +28,7 @@ def open_store(url: str) -> Store:
         # Imported here: who runs on SQLite does not wait for the driver.
         from taxii_server.storage.mongo import MongoStore
 
-        return MongoStore(scheme + url[len(scheme) :])
+        return MongoStore(scheme + url[len(scheme) :], writes_together=writes_together)
     if scheme == "sqlite":
         path = url[len("sqlite:///") :] if url.lower().startswith("sqlite:///") else ""
     elif scheme:
@@ -36,7 +38,7 @@ def open_store(url: str) -> Store:
         path = url
     if not path or path == ":memory:" or "\0" in path:
         raise _refused("a store needs the path of a file")
-    return SQLiteStore(path)
+    return SQLiteStore(path, writes_together=writes_together)
 
 
 def _refused(message: str) -> ConfigError:

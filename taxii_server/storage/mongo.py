@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TypeVar
 
 from bson import Int64
-from pymongo import ASCENDING, DESCENDING, UpdateMany
+from pymongo import ASCENDING, DESCENDING, DeleteMany, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener
@@ -34,7 +35,8 @@ from taxii_server.model import (
 )
 from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage import mongo_writes as steps
+from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
@@ -43,16 +45,20 @@ from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_schema import portions
 from taxii_server.storage.mongo_whole import MongoWhole
+from taxii_server.storage.together import WRITES_TOGETHER, Together, Write, join, share_no_id, with_those_alone
 from taxii_server.times import now_position
 
 T = TypeVar("T")
+#: How often expired statuses are removed while others are saved.
+_SWEEP_S = 60.0
 
 
 class MongoStore(Store):
     """The database that the URL names, `taxii_server` when it names none.
 
     Connects at first use, once in each process: a store may be made before a server forks its workers.
-    `timeout_s` limits a read, `write_timeout_s` a write with the time it waits for its turn.
+    `timeout_s` limits a read, `write_timeout_s` a write with the time it waits for its turn. Up to `writes_together`
+    writes of this process that wait for their turn share one transaction (together.py).
     Raises ConfigError when the URL cannot be read.
     """
 
@@ -64,11 +70,15 @@ class MongoStore(Store):
         timeout_s: float = 5.0,
         write_timeout_s: float = 30.0,
         event_listeners: Sequence[CommandListener] = (),
+        writes_together: int = WRITES_TOGETHER,
     ) -> None:
         self._now = now
         self._connection = Connection(
             url, timeout_s=timeout_s, write_timeout_s=write_timeout_s, event_listeners=event_listeners
         )
+        self._writes = Together(self._write_all, wait_s=write_timeout_s, most=writes_together, fits=share_no_id)
+        self._statuses = Together(self._save_statuses, wait_s=write_timeout_s)
+        self._sweep_at = 0.0
 
     @property
     def ledger(self) -> MongoLedger:
@@ -118,23 +128,33 @@ class MongoStore(Store):
     # ---- records
 
     def write(self, ids: Collection[str], planner: Planner) -> tuple[int, ...]:
-        wanted = list(ids)
+        return self._writes.do(Write(tuple(ids), planner))
 
-        def run(database: Database[Document], session: ClientSession, clock: Document) -> tuple[int, ...]:
-            plan = planner(group_by_id(_records_of(database, session, wanted)), clock["log"])
+    def _write_all(self, writes: Sequence[Write]) -> list[tuple[int, ...] | Exception]:
+        """One transaction for all of these, and one for each with an event."""
+        wanted = [id_ for write in writes for id_ in write.ids]
+        alone: list[int] = []
+
+        def run(
+            database: Database[Document], session: ClientSession, clock: Document
+        ) -> list[tuple[int, ...] | Exception]:
+            joined = join(writes, group_by_id(steps.records_of(database, session, wanted)), clock["log"])
+            alone[:] = joined.alone
+            plan = joined.plan
             if plan.is_empty():
                 session.abort_transaction()
-                return ()
-            _clear(database, session, plan)
+                return joined.results(())
+            steps.clear(database, session, plan)
             positions = _positions_after(self._present(clock), len(plan.inserts))
             if plan.inserts:
-                _insert(database, session, plan, positions)
+                steps.insert(database, session, plan, positions)
             inside = InsideMongo(database, session, clock)
-            _move_clock(inside, self._write_event(inside, plan.event, positions))
+            steps.move_clock(inside, self._write_event(inside, plan.event, positions))
             self.before_commit()
-            return positions
+            return joined.results(positions)
 
-        return self._connection.transaction(run)
+        results = self._connection.transaction(run)
+        return with_those_alone(results, alone, writes, self._write_all)
 
     def _write_event(self, inside: InsideMongo, event: EventPlanner | None, positions: Sequence[int]) -> Document:
         """Write the event, if there is one, behind everything that there is; what changes of the clock document."""
@@ -184,7 +204,9 @@ class MongoStore(Store):
 
     def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
         wanted = list(ids)
-        return group_by_id(self._connection.snapshot(lambda database, session: _records_of(database, session, wanted)))
+        return group_by_id(
+            self._connection.snapshot(lambda database, session: steps.records_of(database, session, wanted))
+        )
 
     def records_at(
         self, positions: Collection[int], *, content: bool = True, limit_bytes: int = 0
@@ -244,13 +266,27 @@ class MongoStore(Store):
     # ---- statuses
 
     def save_status(self, status: StoredStatus) -> None:
-        document = asdict(status)
-        key = document.pop("id")
-        document["expires"] = Int64(status.expires)
+        self._statuses.do(status)
+
+    def _save_statuses(self, statuses: Sequence[StoredStatus]) -> list[None]:
+        changes: list[DeleteMany | ReplaceOne[Document]] = []
+        sweeps = time.monotonic() >= self._sweep_at
+        if sweeps:
+            # Here and not by a TTL index, which wants BSON dates. Not each time: it is one more command.
+            changes.append(DeleteMany({"expires": {"$lte": Int64(self._now())}}))
+        for status in statuses:
+            document: Document = {
+                "api_root": status.api_root,
+                "submitter": status.submitter,
+                "body": status.body,
+                "expires": Int64(status.expires),
+            }
+            changes.append(ReplaceOne({"_id": status.id}, document, upsert=True))
         with self._connection.call() as database:
-            # Here and not by a TTL index, which wants BSON dates and runs only once a minute.
-            database["statuses"].delete_many({"expires": {"$lte": Int64(self._now())}})
-            database["statuses"].replace_one({"_id": key}, document, upsert=True)
+            database["statuses"].bulk_write(changes, ordered=False)
+        if sweeps:
+            self._sweep_at = time.monotonic() + _SWEEP_S
+        return [None] * len(statuses)
 
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         with self._connection.call() as database:
@@ -313,7 +349,7 @@ class MongoStore(Store):
                 session.abort_transaction()
                 return newest
             inside = InsideMongo(database, session, clock)
-            _move_clock(inside, self._write_event(inside, event, ()))
+            steps.move_clock(inside, self._write_event(inside, event, ()))
             epoch = clock["catalog_epoch"] + 1
             applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), judged)
             database["catalog"].insert_one(
@@ -345,49 +381,6 @@ def _positions_after(last: int, count: int) -> tuple[int, ...]:
         last += POSITION_UNIT * (1 + byte % 3)
         positions.append(last)
     return tuple(positions)
-
-
-def _records_of(database: Database[Document], session: ClientSession, ids: list[str]) -> list[Record]:
-    """The records of these ids, each id's in ascending position: the order of the index, nothing is sorted."""
-    if not ids:
-        return []
-    condition = {"i": {"$in": ids}, "_id": {"$gte": Int64(0)}}
-    rows = database["records"].find(
-        condition, schema.WITHOUT_CONTENT, session=session, hint=schema.BY_ID, batch_size=ALL_AT_ONCE
-    )
-    return [schema.record_of(row) for row in rows.sort([("i", ASCENDING), ("_id", ASCENDING)])]
-
-
-def _clear(database: Database[Document], session: ClientSession, plan: Plan) -> None:
-    """Deletions and label changes of the plan."""
-    records = database["records"]
-    for some in portions(list(plan.deletes)):
-        records.delete_many({"_id": {"$in": some}}, session=session)
-    by_label: dict[int, list[int]] = {}
-    for position, label in plan.relabels.items():
-        by_label.setdefault(label, []).append(position)
-    changes = [
-        UpdateMany({"_id": {"$in": some}}, {"$set": {"L": label}})
-        for label, moved in by_label.items()
-        for some in portions(moved)
-    ]
-    if changes:
-        records.bulk_write(changes, session=session)
-
-
-def _insert(database: Database[Document], session: ClientSession, plan: Plan, positions: Sequence[int]) -> None:
-    database["records"].insert_many(
-        [
-            schema.document_of(draft, label, position)
-            for (draft, label), position in zip(plan.inserts, positions, strict=True)
-        ],
-        session=session,
-    )
-
-
-def _move_clock(inside: InsideMongo, moved: Document) -> None:
-    if moved:
-        inside.database["meta"].update_one({"_id": CLOCK}, {"$set": moved}, session=inside.session)
 
 
 def _log_key(kind: str, payload: str) -> bytes:

@@ -85,6 +85,13 @@ class _Process:
 
     def __init__(self, client: MongoClient[Document]) -> None:
         self.client = client
+        # Reads what a majority has, writes durably on a majority. Made once: that takes as long as encoding a query.
+        self.database = client.get_default_database(
+            DEFAULT_DATABASE,
+            read_concern=ReadConcern("majority"),
+            write_concern=_DURABLE,
+            read_preference=ReadPreference.PRIMARY,
+        )
         self.turn = threading.Lock()
 
 
@@ -122,12 +129,7 @@ class Connection:
 
     def database(self) -> Database[Document]:
         """The database: reads what a majority has, writes durably on a majority."""
-        return self._process().client.get_default_database(
-            DEFAULT_DATABASE,
-            read_concern=ReadConcern("majority"),
-            write_concern=_DURABLE,
-            read_preference=ReadPreference.PRIMARY,
-        )
+        return self._process().database
 
     @contextmanager
     def call(self, *, patient: bool = False) -> Iterator[Database[Document]]:

@@ -155,6 +155,7 @@ def refs_of(hard_refs: tuple[str, ...], soft_refs: tuple[str, ...]) -> Document:
 def record_of(row: Mapping[str, Any]) -> Record:
     """The record of a stored document; without content when the query left it out."""
     get = row.get
+    hard, soft = get("h") or get("H"), get("s") or get("S")
     return Record(
         int(row["_id"]),
         row["c"],
@@ -166,8 +167,8 @@ def record_of(row: Mapping[str, Any]) -> Record:
         row["k"],
         row["L"],
         row["d"],
-        tuple(get("h") or get("H", ())),
-        tuple(get("s") or get("S", ())),
+        tuple(hard) if hard else (),
+        tuple(soft) if soft else (),
         get("j", b""),
     )
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from taxii_server.errors import StorageError
+from taxii_server.errors import StorageError, StorageUnavailable
 from taxii_server.model import (
     POSITION_UNIT,
     AppliedCatalog,
@@ -31,7 +31,7 @@ from taxii_server.model import (
 )
 from taxii_server.storage import sqlite_events as events
 from taxii_server.storage.bands import first_entries, places_of
-from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.sqlite_chores import SQLiteChores
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
@@ -41,6 +41,7 @@ from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
 from taxii_server.storage.sqlite_query import INSERT, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.storage.sqlite_whole import SQLiteWhole
+from taxii_server.storage.together import WRITES_TOGETHER, Together, Write, join, share_no_id, with_those_alone
 from taxii_server.times import format_position, instant_key, now_position
 
 #: Strict tables and json_each.
@@ -52,7 +53,10 @@ _random = random.SystemRandom()
 
 
 class SQLiteStore(Store):
-    """The file at `path`. `now` gives µs since 1970; a call waits up to `timeout_s` for other writers."""
+    """The file at `path`. `now` gives µs since 1970; a call waits up to `timeout_s` for other writers.
+
+    Up to `writes_together` writes of this process that wait for their turn share one transaction (together.py).
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class SQLiteStore(Store):
         now: Callable[[], int] = now_position,
         timeout_s: float = 10.0,
         migrations: Sequence[Migration] = MIGRATIONS,
+        writes_together: int = WRITES_TOGETHER,
     ) -> None:
         # Absolute now: a change of the working directory must not change the database.
         where = Path(path).absolute()
@@ -68,6 +73,8 @@ class SQLiteStore(Store):
         self._ledger = SQLiteLedger(where.with_name(f"{where.name}-ledger"), timeout_s)
         self._now = now
         self._migrations = migrations
+        self._writes = Together(self._write_all, wait_s=timeout_s, most=writes_together, fits=share_no_id)
+        self._statuses = Together(self._save_statuses, wait_s=timeout_s)
 
     @property
     def ledger(self) -> SQLiteLedger:
@@ -129,27 +136,45 @@ class SQLiteStore(Store):
     # ---- records
 
     def write(self, ids: Collection[str], planner: Planner) -> tuple[int, ...]:
+        return self._writes.do(Write(tuple(ids), planner))
+
+    def _write_all(self, writes: Sequence[Write]) -> list[tuple[int, ...] | Exception]:
+        """One transaction for all of these, and one for each with an event."""
+        try:
+            return self._write_joined(writes)
+        except StorageUnavailable as error:
+            if len(writes) > 1 and isinstance(error.__cause__, sqlite3.Error) and not _is_of_the_database(error):
+                # Something in one of them: they are tried one by one (see Together).
+                raise StorageError(str(error)) from error
+            raise
+
+    def _write_joined(self, writes: Sequence[Write]) -> list[tuple[int, ...] | Exception]:
         with self._database.writing_connection() as connection:
             db = connection.db
             (log_length,) = db.execute(LOG_LENGTH).fetchone()
-            plan = planner(group_by_id(events.records_of(db, ids)), log_length)
-            if plan.is_empty():
-                return ()
-            events.forget_references(db, plan.deletes)
-            db.executemany("DELETE FROM records WHERE position = ?", ((position,) for position in plan.deletes))
-            db.executemany(
-                "UPDATE records SET label = ? WHERE position = ?",
-                ((label, position) for position, label in plan.relabels.items()),
-            )
-            positions = self._take_positions(db, len(plan.inserts))
-            rows = (
-                _row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True)
-            )
-            db.executemany(INSERT, rows)
-            events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
-            if plan.event is not None:
-                self._write_event(connection, plan.event, positions)
-            self.before_commit()
+            wanted = [id_ for write in writes for id_ in write.ids]
+            joined = join(writes, group_by_id(events.records_of(db, wanted)), log_length)
+            positions: tuple[int, ...] = ()
+            if not joined.plan.is_empty():
+                positions = self._carry_out(connection, joined.plan)
+                self.before_commit()
+        return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all)
+
+    def _carry_out(self, connection: Connection, plan: Plan) -> tuple[int, ...]:
+        """Write what the plan says; the positions of its insertions."""
+        db = connection.db
+        events.forget_references(db, plan.deletes)
+        db.executemany("DELETE FROM records WHERE position = ?", ((position,) for position in plan.deletes))
+        db.executemany(
+            "UPDATE records SET label = ? WHERE position = ?",
+            ((label, position) for position, label in plan.relabels.items()),
+        )
+        positions = self._take_positions(db, len(plan.inserts))
+        rows = (_row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True))
+        db.executemany(INSERT, rows)
+        events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
+        if plan.event is not None:
+            self._write_event(connection, plan.event, positions)
         return positions
 
     def _write_event(self, connection: Connection, event: EventPlanner, positions: Sequence[int]) -> None:
@@ -270,12 +295,16 @@ class SQLiteStore(Store):
     # ---- statuses
 
     def save_status(self, status: StoredStatus) -> None:
+        self._statuses.do(status)
+
+    def _save_statuses(self, statuses: Sequence[StoredStatus]) -> list[None]:
         with self._database.writing() as db:
             db.execute("DELETE FROM statuses WHERE expires <= ?", (self._now(),))
-            db.execute(
+            db.executemany(
                 "INSERT OR REPLACE INTO statuses (id, api_root, submitter, body, expires) VALUES (?, ?, ?, ?, ?)",
-                (status.id, status.api_root, status.submitter, status.body, status.expires),
+                [(each.id, each.api_root, each.submitter, each.body, each.expires) for each in statuses],
             )
+        return [None] * len(statuses)
 
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         rows = self._read(
@@ -357,6 +386,11 @@ class SQLiteStore(Store):
         """All rows of one statement."""
         with self._database.connection() as connection:
             return connection.db.execute(sql, values).fetchall()
+
+
+def _is_of_the_database(error: StorageUnavailable) -> bool:
+    """Whether the database as a whole cannot answer: locked, full, gone."""
+    return isinstance(error.__cause__, sqlite3.OperationalError)
 
 
 def _row(position: int, draft: Draft, label: int) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from taxii_server.storage.sqlite_query import COLUMNS, LOOKUP, page_statement
 LOG_LENGTH = "SELECT coalesce(max(number), 0) FROM log"
 EPOCH = "SELECT coalesce(max(epoch), 0) FROM catalogs"
 _BATCH = 20_000
+_NO_REFS = "[]"
 
 _REFERRERS = (
     f"SELECT {COLUMNS}, x'' FROM (SELECT DISTINCT position FROM refs"  # noqa: S608
@@ -139,7 +140,10 @@ def aliases(db: sqlite3.Connection, ids: Collection[str]) -> dict[str, str]:
 
 def record(row: Sequence[Any]) -> Record:
     """A row of `records` in the order of COLUMNS, and the content."""
-    return Record(*(*row[:10], _refs(row[10]), _refs(row[11]), row[12]))
+    hard, soft = row[10], row[11]
+    if hard == soft == _NO_REFS:
+        return Record._make((*row[:10], (), (), row[12]))
+    return Record._make((*row[:10], _refs(hard), _refs(soft), row[12]))
 
 
 def ascending(rows: Iterable[Sequence[Any]]) -> list[Record]:
@@ -152,4 +156,4 @@ def position_of(each: Record) -> int:
 
 
 def _refs(text: str) -> tuple[str, ...]:
-    return () if text == "[]" else tuple(json.loads(text))
+    return () if text == _NO_REFS else tuple(json.loads(text))

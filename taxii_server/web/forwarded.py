@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -51,8 +52,9 @@ class Forwarded:
         said = {name: environ.pop(name) for name in {*_FORWARDING, self._header} if name in environ}
         peer = environ.get("REMOTE_ADDR", "")
         environ[PEER] = peer
-        if (address := _address(peer)) is not None:
-            environ["REMOTE_ADDR"] = str(address)
+        address, text = _peer(peer)
+        if address is not None:
+            environ["REMOTE_ADDR"] = text
         environ.pop(CERTIFICATE, None)
         is_trusted = self._trusts(address)
         if is_trusted:
@@ -145,6 +147,13 @@ def _split(text: str, separator: str) -> list[str]:
             is_escaped = piece == "\\" and not is_escaped
         parts[-1] += piece
     return parts
+
+
+@lru_cache(maxsize=4096)
+def _peer(text: str) -> tuple[Address | None, str]:
+    """The address of whoever connected, and its text; remembered, as partners keep asking."""
+    address = _address(text)
+    return address, str(address)
 
 
 def _address(text: str) -> Address | None:

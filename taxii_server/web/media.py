@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 TAXII = "application/taxii+json;version=2.1"
 _VERSION = "2.1"
@@ -42,10 +43,12 @@ def parse_media_types(header: str) -> Iterator[MediaType]:
         yield MediaType(match.group(1).lower(), parameters, _quality(parameters.pop("q", "1")))
 
 
+@lru_cache(maxsize=256)
 def accepts_taxii(header: str | None, *, strict: bool) -> bool:
     """Whether our one media type may be sent to who sent this Accept header.
 
-    The most specific range that covers it decides, as RFC 7231 asks. Missing or empty: no when strict.
+    The most specific range that covers it decides, as RFC 7231 asks. Missing or empty: no when strict. Remembered:
+    clients send the same few headers all the time.
     """
     if header is None or not header.strip():
         return not strict

@@ -21,6 +21,9 @@ _HUGE = 10**9
 EVERY_FIELD = frozenset({"id", "type", "version", "spec_version"})
 OBJECT_FIELDS = frozenset({"version", "spec_version"})
 VERSIONS_FIELDS = frozenset({"spec_version"})
+#: match field -> the name of its parameter
+_NAMES = {field: f"match[{field}]" for field in EVERY_FIELD}
+_PAGING = frozenset({"added_after", "limit", "next"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,16 @@ def read_parameters(raw: bytes, fields: frozenset[str], limits: Limits, *, pagin
     if raw.count(b"&") >= limits.max_parameters:
         raise BadQuery("query string", f"more than {limits.max_parameters} parameters (max_query_parameters)")
     given = _pairs(raw)
-    known = {f"match[{field}]" for field in EVERY_FIELD}
     if limits.reject_unknown_match:
         for name in given:
-            if _MATCH.fullmatch(name) and name not in known:
+            if _MATCH.fullmatch(name) and name not in _NAMES.values():
                 raise BadQuery(name, f"unknown match field (known: {', '.join(sorted(EVERY_FIELD))})")
-    wanted = {f"match[{field}]" for field in fields} | ({"added_after", "limit", "next"} if paging else set())
+    wanted = {_NAMES[field] for field in fields} | (_PAGING if paging else frozenset())
     once = {name: _once(name, values) for name, values in given.items() if name in wanted}
     lists = {
-        field: _values(f"match[{field}]", once[f"match[{field}]"], limits.max_values)
+        field: _values(_NAMES[field], once[_NAMES[field]], limits.max_values)
         for field in fields
-        if f"match[{field}]" in once
+        if _NAMES[field] in once
     }
     return ReadParameters(
         filters=_filters(lists) if lists else None,

@@ -139,7 +139,7 @@ def _(patch: Patch) -> None:
     was = copies._served
 
     def served(row: Any, made: Any, modified: str) -> Any:
-        return [replace(item, version_key=row.record.version_key) for item in was(row, made, modified)]
+        return [item._replace(version_key=row.record.version_key) for item in was(row, made, modified)]
 
     patch.setattr(copies, "_served", served)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -70,6 +71,17 @@ def test_a_thousand_objects_take_little_room() -> None:
     # Ten minutes apart on average would be a slow feed; a label of its own for each is more than there ever are.
     items = [Item(1_700_000_000_000_000 + 600_000_000 * number + number**3, number, 0) for number in range(1000)]
     assert len(pack(items).packed) < 9000
+
+
+def test_packing_takes_little_memory_beside_a_page_that_is_on_its_way() -> None:
+    items = [Item(1_700_000_000_000_000 + 48 * number, number % 7, 0) for number in range(1000)]
+    tracemalloc.start()
+    try:
+        pack(items)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 160_000
 
 
 @given(

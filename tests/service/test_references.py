@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,7 @@ class _Crowd:
         self.asked.append(len(ids))
         label = self.template.label
         return {
-            id_: [replace(self.template, id=id_, position=n, label=self.hidden_label if id_ in self.hidden else label)]
+            id_: [self.template._replace(id=id_, position=n, label=self.hidden_label if id_ in self.hidden else label)]
             for n, id_ in enumerate(ids, start=1)
         }
 
@@ -137,7 +136,7 @@ def test_tens_of_thousands_of_references_are_looked_up_in_portions(tmp_path: Pat
     site.store("alice", "alice-box", malware(**marked("green")), malware(**marked("red")))
     shown, hidden = site.hub.store.page(PageQuery((1, 2, 3, 4), (), 0, 2)).records
     many = tuple(new_id("tool") for _ in range(50_000))
-    listing = replace(shown, id=new_id("report"), position=10**6, soft_refs=many)
+    listing = shown._replace(id=new_id("report"), position=10**6, soft_refs=many)
     snapshot = site.hub.snapshot
     for hidden_ids in ((), many[-1:], many):
         crowd = _Crowd(shown, hidden.label, hidden_ids)

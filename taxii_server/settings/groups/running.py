@@ -18,6 +18,12 @@ class Running:
         "Record every delivery in the disclosure ledger before the answer leaves (docs/ledger.md). What is not "
         "recorded can never be told later.",
     )
+    posts_per_commit: int = row(
+        whole(1, 1000),
+        64,
+        "The most requests of one worker that share a transaction when they come at the same time. None waits for "
+        "others to come. 1: each has its own.",
+    )
     status_hours: int = row(whole(1, 8760), 48, "How long the status of a POST can be read.")
     refresh_s: float = row(
         seconds(0.05), 0.5, "How often a worker asks the store for a new catalog and new credentials."

@@ -212,7 +212,7 @@ def _posts_somewhere() -> bool:
 def _register_checks(app: Flask) -> None:
     @app.before_request
     def limit() -> None:
-        check_head(request, parts().settings)
+        check_head(request.environ, parts().settings)
         if not request.environ.get(RESUMED):
             parts().limits.require_address(request.remote_addr or "")
 
