@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 from flask import Flask, Response, request
 
@@ -11,10 +12,12 @@ from taxii_server.auth.base import Authenticator, Scheme
 from taxii_server.auth.basic import BasicScheme
 from taxii_server.auth.certificate import CertificateScheme, read_authorities
 from taxii_server.auth.directory import Directory
+from taxii_server.auth.form import FormScheme
 from taxii_server.auth.lockout import Lockout
 from taxii_server.auth.provider import make_oidc_scheme
 from taxii_server.auth.rates import RateLimits
 from taxii_server.auth.secrets import PasswordChecker
+from taxii_server.auth.seen import Seen
 from taxii_server.auth.shared import Table
 from taxii_server.auth.token import BearerScheme
 from taxii_server.metering import GROUP_SIZE, NO_METER, Meter
@@ -32,6 +35,10 @@ from taxii_server.telemetry.prometheus import PrometheusMeter
 from taxii_server.telemetry.stores import timed, watch
 from taxii_server.web import collection, discovery, metrics, objects, openapi, ops, quarantine, releases, rights
 from taxii_server.web.bodies import Bodies
+from taxii_server.web.console import door, feed, review
+from taxii_server.web.console.mount import Mounted
+from taxii_server.web.console.session import Sessions
+from taxii_server.web.console.site import Parts, create_site
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
 from taxii_server.web.forwarded import Forwarded
@@ -76,13 +83,14 @@ def create_app(
     register_measuring(app, meter)
     register_errors(app, meter)
     table = table or Table()
+    seen = Seen(table)
     authenticator = make_authenticator(settings, directory, hub, table)
     limits = RateLimits(
         table,
         address_per_minute=settings.address_requests_per_minute,
         partner_per_minute=settings.partner_requests_per_minute,
     )
-    register_context(app, authenticator, refresher.require_fresh, limits)
+    register_context(app, authenticator, refresher.require_fresh, limits, seen)
     for module in (discovery, rights, openapi, collection, objects, quarantine, releases, ops):
         app.register_blueprint(module.blueprint)
 
@@ -95,6 +103,20 @@ def create_app(
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
         return compress(request, response)
 
+    if settings.has_console:
+        console = create_site(
+            Parts(
+                hub=hub,
+                sessions=Sessions(store.secret, directory, table, 60 * settings.console_session_minutes),
+                authenticator=make_form_authenticator(settings, directory, hub, table),
+                limits=limits,
+                seen=seen,
+                require_fresh=refresher.require_fresh,
+            ),
+            (door.blueprint, feed.blueprint, review.blueprint),
+        )
+        app.extensions["taxii_server.console"] = console
+        app.wsgi_app = Mounted(app.wsgi_app, console)  # type: ignore[method-assign]
     app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
     refresher.start()
     readiness = app.extensions["taxii_server.readiness"] = Readiness(hub, refresher, KEPT_S if background else 0)
@@ -113,10 +135,6 @@ def create_app(
 
 def make_authenticator(settings: Settings, directory: Directory, hub: Hub, table: Table) -> Authenticator:
     """The authenticator with the schemes that are switched on."""
-
-    def partners() -> Mapping[str, Audience]:
-        return hub.snapshot.catalog.policy.audiences
-
     # A header is Latin-1 at most: a title in Greek would break every 401.
     realm = "".join(char for char in settings.title if char.isascii() and char.isprintable() and char not in '"\\')
     schemes: list[Scheme] = []
@@ -127,7 +145,28 @@ def make_authenticator(settings: Settings, directory: Directory, hub: Hub, table
     if settings.auth_bearer:
         schemes.append(BearerScheme(directory, realm))
     if settings.auth_oidc:
-        schemes.append(make_oidc_scheme(settings, partners, realm))
+        schemes.append(make_oidc_scheme(settings, partial(_partners, hub), realm))
+    return _authenticator(schemes, settings, hub, table, settings.anonymous_partner)
+
+
+def make_form_authenticator(settings: Settings, directory: Directory, hub: Hub, table: Table) -> Authenticator:
+    """The authenticator of the console's login form. Counts wrong secrets together with that of the API."""
+    form = FormScheme(
+        directory,
+        PasswordChecker(settings.password_cache_s, at_most=2),
+        takes_tokens=settings.auth_basic or settings.auth_bearer,
+        takes_passwords=settings.auth_basic,
+    )
+    return _authenticator([form], settings, hub, table)
+
+
+def _partners(hub: Hub) -> Mapping[str, Audience]:
+    return hub.snapshot.catalog.policy.audiences
+
+
+def _authenticator(
+    schemes: list[Scheme], settings: Settings, hub: Hub, table: Table, anonymous_partner: str = ""
+) -> Authenticator:
     certificates = None
     if settings.auth_certificate != "off":
         certificates = CertificateScheme(
@@ -138,4 +177,4 @@ def make_authenticator(settings: Settings, directory: Directory, hub: Hub, table
     lockout = Lockout(
         table, after=settings.lockout_after, first_s=settings.lockout_s, longest_s=settings.lockout_longest_s
     )
-    return Authenticator(schemes, settings.anonymous_partner, certificates, partners, lockout)
+    return Authenticator(schemes, anonymous_partner, certificates, partial(_partners, hub), lockout)

@@ -16,6 +16,7 @@ from taxii_server.errors import Forbidden, NotFound
 from taxii_server.metering import DELETED, DELIVERED, LAST_READ, NO_METER, RECEIVED, Meter
 from taxii_server.model import Actor, Record
 from taxii_server.service.book import Book
+from taxii_server.service.copies import Served
 from taxii_server.service.ledger import Ledger
 from taxii_server.service.posting import Added, Writer
 from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
@@ -101,11 +102,8 @@ class Visit:
 
     def answer(self, collection: Collection, request: ReadRequest, build: Callable[[Found], T]) -> T:
         """What `build` makes of a page, as `read`: it is built while the ledger is written, which takes as long."""
-        settings, own = self.settings, collection.limits.max_page
-        max_page = min(settings.max_page, own) if own else settings.max_page
-        limit = min(request.limit or settings.default_page, max_page)
         try:
-            found = self.snapshot.reader.read(self.actor.partner, collection, request, limit)
+            found = self.look(collection, request)
         except Superseded:
             return self._again(collection, request, build)
         wait_for_ledger = self.ledger.delivered(
@@ -130,6 +128,30 @@ class Visit:
         if self.meter.counts:
             self._count_read(collection, len(found.items))
         return answer
+
+    def look(self, collection: Collection, request: ReadRequest) -> Found:
+        """One page as `read`, of which nothing is given away: whatever is, has to go through `show`.
+
+        Raises Superseded when another catalog came into force than the one of this visit.
+        """
+        own = collection.limits.max_page
+        max_page = min(self.settings.max_page, own) if own else self.settings.max_page
+        limit = min(request.limit or self.settings.default_page, max_page)
+        return self.snapshot.reader.read(self.actor.partner, collection, request, limit)
+
+    def show(
+        self, collection: Collection, items: Sequence[Served], object_id: str = "", *, content: bool = True
+    ) -> None:
+        """Tell the ledger that these items are given away, as `read` does; they may be when this has returned.
+
+        Raises StorageUnavailable.
+        """
+        facts = self._facts(200, collection.name, resource="console")
+        content = content and self.actor.origin.method != "HEAD"
+        self.ledger.delivered(self.actor, facts, items, object_id=object_id, content=content)()
+        self._record("read", collection, resource="console", object=object_id or None, count=len(items))
+        if self.meter.counts:
+            self._count_read(collection, len(items))
 
     def _count_read(self, collection: Collection, count: int) -> None:
         labels = self.actor.partner, collection.name

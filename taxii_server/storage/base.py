@@ -242,6 +242,10 @@ class Store(ABC):
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         """The status resource, or None when it is unknown or expired at `now` (µs)."""
 
+    @abstractmethod
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        """The newest `limit` statuses (the last to expire first), each with the first `head_bytes` of its body."""
+
     # ---- credentials
 
     @abstractmethod

@@ -12,7 +12,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from bson import Int64
@@ -302,11 +302,13 @@ class MongoStore(Store):
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         with self._connection.call() as database:
             found = database["statuses"].find_one({"_id": status_id, "expires": {"$gt": Int64(now)}})
-        if found is None:
-            return None
-        return StoredStatus(
-            found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
-        )
+        return None if found is None else _status_of(found)
+
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        with self._connection.call() as database:
+            # Few at a time: a body can be large.
+            found = database["statuses"].find({}, batch_size=10).sort("expires", DESCENDING).limit(limit)
+            return [replace(status, body=status.body[:head_bytes]) for status in map(_status_of, found)]
 
     # ---- credentials
 
@@ -428,6 +430,12 @@ def _append_missing(
     database["meta"].update_one({"_id": CLOCK}, {"$set": {"log": length}}, session=session)
     schema.set_horizon(database, session, length)
     return numbers
+
+
+def _status_of(found: Document) -> StoredStatus:
+    return StoredStatus(
+        found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
+    )
 
 
 def _next_epoch(database: Database[Document], session: ClientSession, name: str) -> None:

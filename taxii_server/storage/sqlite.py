@@ -324,6 +324,10 @@ class SQLiteStore(Store):
         )
         return StoredStatus(*rows[0]) if rows else None
 
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        sql = "SELECT id, api_root, submitter, substr(body, 1, ?), expires FROM statuses ORDER BY expires DESC LIMIT ?"
+        return [StoredStatus(*row) for row in self._read(sql, head_bytes, limit)]
+
     # ---- credentials
 
     def save_credential(self, credential: Credential) -> None:

@@ -17,6 +17,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from taxii_server.auth.base import Authenticator, Presented
 from taxii_server.auth.directory import Directory
 from taxii_server.auth.rates import RateLimits
+from taxii_server.auth.seen import Seen
 from taxii_server.catalog import Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
 from taxii_server.model import Actor, Credential, Origin
@@ -65,7 +66,11 @@ def visit() -> Visit:
 
 
 def register_context(
-    app: Flask, authenticator: Authenticator, require_fresh: Callable[[], None], limits: RateLimits
+    app: Flask,
+    authenticator: Authenticator,
+    require_fresh: Callable[[], None],
+    limits: RateLimits,
+    seen: Seen,
 ) -> None:
     """Authenticate before anything else is looked at, then the URL.
 
@@ -97,6 +102,7 @@ def register_context(
             audience = made.catalog.policy.audiences.get(made.actor.partner)
             if audience is not None and is_counted:
                 limits.require_partner(audience)
+                seen.note(audience.name)
             # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
             if asked.routing_exception is not None and not isinstance(asked.routing_exception, MethodNotAllowed):
                 raise NotFound
