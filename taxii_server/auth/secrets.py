@@ -24,6 +24,8 @@ from taxii_server.model import Credential
 
 TOKEN = "token"  # noqa: S105 - the name of a kind
 PASSWORD = "password"  # noqa: S105 - the name of a kind
+#: A token for the console's pages for operators, and for nothing else: the API takes it for an unknown one.
+OPERATOR = "operator"
 _PREFIX = "txs"
 #: How the end of a token is written into its id.
 _ENDS, _END = "%Y%m%dT%H%M%SZ", re.compile(r"\d{8}T\d{6}Z")
@@ -35,7 +37,9 @@ _at_once = threading.BoundedSemaphore(2)
 _CROWD_WAIT_S = 1.0
 
 
-def new_token(partner: str, comment: str = "", expires: datetime | None = None) -> tuple[Credential, str]:
+def new_token(
+    partner: str, comment: str = "", expires: datetime | None = None, kind: str = TOKEN
+) -> tuple[Credential, str]:
     """A credential for this partner and its secret, which is stored nowhere: show it once.
 
     From `expires` on, to the second, it is not taken any more.
@@ -44,7 +48,7 @@ def new_token(partner: str, comment: str = "", expires: datetime | None = None) 
     if expires is not None:
         id_ += f"-{expires.astimezone(UTC):{_ENDS}}"
     secret = f"{_PREFIX}_{id_}_{secrets.token_urlsafe(32)}"
-    return Credential(id_, partner, TOKEN, _fingerprint(secret), _today(), comment), secret
+    return Credential(id_, partner, kind, _fingerprint(secret), _today(), comment), secret
 
 
 def new_password(partner: str, name: str, password: str, comment: str = "") -> Credential:
@@ -66,9 +70,12 @@ def token_id(secret: str) -> str | None:
     return parts[1] if len(parts) == 3 and parts[0] == _PREFIX and parts[2] else None
 
 
-def token_matches(credential: Credential | None, secret: str) -> bool:
-    """Whether the secret is this token's, in constant time. An unknown one (None) costs as much as a wrong one."""
-    known = credential is not None and credential.kind == TOKEN
+def token_matches(credential: Credential | None, secret: str, kinds: tuple[str, ...] = (TOKEN,)) -> bool:
+    """Whether the secret is this token's, in constant time. An unknown one (None) costs as much as a wrong one.
+
+    A credential of none of the `kinds` is an unknown one.
+    """
+    known = credential is not None and credential.kind in kinds
     stored = credential.secret_hash if credential is not None and known else _NO_TOKEN
     return hmac.compare_digest(stored, _fingerprint(secret)) and known
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from taxii_server.settings.groups.access import Access
+from taxii_server.settings.groups.console import Console
 from taxii_server.settings.groups.http import Http
 from taxii_server.settings.groups.limits import Limits
 from taxii_server.settings.groups.mirroring import Mirroring
@@ -18,10 +19,11 @@ from taxii_server.settings.groups.presentation import Presentation
 from taxii_server.settings.groups.running import Running
 from taxii_server.settings.groups.strictness import Strictness
 from taxii_server.settings.groups.tls import Tls
+from taxii_server.settings.groups.watching import Watching
 from taxii_server.settings.rows import Row, required_row, row, rows_of, text, whole
 
 #: First path segments that are not API roots.
-RESERVED = frozenset({"taxii2", "healthz", "livez", "readyz", "metrics", "static"})
+RESERVED = frozenset({"taxii2", "healthz", "livez", "readyz", "metrics", "static", "console"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,9 @@ class ApiRoot:
 
 # Fields of a dataclass come from the last base first: read upwards, this is the order of server.toml.
 @dataclass(frozen=True, kw_only=True)
-class Settings(Mirroring, Running, Strictness, Limits, Access, Pages, Tls, Http, Presentation, Place):
+class Settings(
+    Watching, Mirroring, Running, Strictness, Limits, Console, Access, Pages, Tls, Http, Presentation, Place
+):
     """The settings in force, and where each came from. Made by `load`."""
 
     api_roots: Mapping[str, ApiRoot] = field(default_factory=lambda: MappingProxyType({}))
@@ -56,6 +60,13 @@ class Settings(Mirroring, Running, Strictness, Limits, Access, Pages, Tls, Http,
             return ip_address(self.host.strip("[]")).is_loopback
         except ValueError:
             return self.host.lower() == "localhost"
+
+    @property
+    def has_console(self) -> bool:
+        """Whether the pages for people are served."""
+        if self.console == "auto":
+            return self.is_local and not self.trusted_proxies and not self.hide_unauthenticated
+        return self.console == "on"
 
     @property
     def uses_mongodb(self) -> bool:

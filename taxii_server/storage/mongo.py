@@ -12,7 +12,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from bson import Int64
@@ -40,6 +40,7 @@ from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id,
 from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_health import MongoHealth
 from taxii_server.storage.mongo_inspection import MongoInspection
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
@@ -76,7 +77,13 @@ class MongoStore(Store):
         self._connection = Connection(
             url, timeout_s=timeout_s, write_timeout_s=write_timeout_s, event_listeners=event_listeners
         )
-        self._writes = Together(self._write_all, wait_s=write_timeout_s, most=writes_together, fits=share_no_id)
+        self._writes = Together(
+            self._write_all,
+            wait_s=write_timeout_s,
+            most=writes_together,
+            fits=share_no_id,
+            ran=lambda count: self.wrote_together(count),
+        )
         self._statuses = Together(self._save_statuses, wait_s=write_timeout_s)
         self._sweep_at = 0.0
 
@@ -263,6 +270,10 @@ class MongoStore(Store):
     def chores(self) -> MongoChores:
         return MongoChores(self._connection, self._now)
 
+    @property
+    def health(self) -> MongoHealth:
+        return MongoHealth(self._connection)
+
     # ---- statuses
 
     def save_status(self, status: StoredStatus) -> None:
@@ -291,11 +302,13 @@ class MongoStore(Store):
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         with self._connection.call() as database:
             found = database["statuses"].find_one({"_id": status_id, "expires": {"$gt": Int64(now)}})
-        if found is None:
-            return None
-        return StoredStatus(
-            found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
-        )
+        return None if found is None else _status_of(found)
+
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        with self._connection.call() as database:
+            # Few at a time: a body can be large.
+            found = database["statuses"].find({}, batch_size=10).sort("expires", DESCENDING).limit(limit)
+            return [replace(status, body=status.body[:head_bytes]) for status in map(_status_of, found)]
 
     # ---- credentials
 
@@ -417,6 +430,12 @@ def _append_missing(
     database["meta"].update_one({"_id": CLOCK}, {"$set": {"log": length}}, session=session)
     schema.set_horizon(database, session, length)
     return numbers
+
+
+def _status_of(found: Document) -> StoredStatus:
+    return StoredStatus(
+        found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
+    )
 
 
 def _next_epoch(database: Database[Document], session: ClientSession, name: str) -> None:

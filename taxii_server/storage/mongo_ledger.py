@@ -82,6 +82,11 @@ class MongoLedger(LedgerStore):
                 entries = [entry_of(row) for row in database[COLLECTION].find({"_id": {"$in": some}}).sort(order)]
             yield from entries
 
+    def latest(self, partner: str, limit: int) -> list[Entry]:
+        with self._connection.call() as database:
+            found = database[COLLECTION].find({"p": partner}).sort([("at", DESCENDING)]).limit(limit)
+            return [entry_of(row) for row in found]
+
 
 def document_of(entry: Entry) -> Document:
     """The stored form of an entry."""

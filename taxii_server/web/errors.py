@@ -24,7 +24,6 @@ internal              500     a fault of the server; the log has the error_id
 from __future__ import annotations
 
 import logging
-import uuid
 from typing import Any
 
 import orjson
@@ -41,14 +40,17 @@ from taxii_server.errors import (
     ContentTooLarge,
     Forbidden,
     LockedOut,
+    NoRoom,
     NotFound,
     StorageError,
     StorageUnavailable,
     TooManyRequests,
 )
+from taxii_server.metering import REFUSED, Meter
 from taxii_server.web.body import IncompleteBody, UnsupportedEncoding
 from taxii_server.web.head import HeadTooLarge
 from taxii_server.web.media import TAXII
+from taxii_server.web.places import REQUEST_ID
 
 _log = logging.getLogger(__name__)
 _RETRY_AFTER_S = "2"
@@ -87,9 +89,9 @@ def code_and_title(status: int) -> tuple[str, str]:
 
 
 def error_response(status: int, description: str | None = None, code: str | None = None) -> Response:
-    """An error resource. Its error_id is new each time and stands in the log."""
+    """An error resource. Its error_id is the id of the request, which stands in every line that the log has of it."""
     default_code, title = code_and_title(status)
-    error_id = str(uuid.uuid4())
+    error_id = request.environ[REQUEST_ID]
     body: dict[str, Any] = {
         "title": title,
         "error_id": error_id,
@@ -147,7 +149,7 @@ def _refusal(status: int, description: str | None = None) -> Response:
     return error_response(status, description)
 
 
-def register_errors(app: Flask) -> None:
+def register_errors(app: Flask, meter: Meter) -> None:
     """Handlers on the app: those of a blueprint never see an unknown URL."""
 
     @app.errorhandler(Unauthenticated)
@@ -162,6 +164,8 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(TooManyRequests)
     def handle_too_many(error: TooManyRequests) -> Response:
+        kinds = {LockedOut: "locked-out", NoRoom: "no-room"}
+        meter.count(REFUSED, 1.0, kinds.get(type(error), "rate-limited"))
         if isinstance(error, LockedOut) and app.config["HIDE_UNAUTHENTICATED"]:
             return error_response(404)
         response = error_response(429, f"{error}; wait for as many seconds as Retry-After says.")

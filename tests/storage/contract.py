@@ -885,6 +885,13 @@ class StoreContract(EventsContract, LedgerContract):
         assert store.status("s2", 6_000) == later
         assert store.status("s1", 6_000) is None
 
+    def test_the_newest_statuses_come_first_with_the_head_of_their_body(self, store_factory: StoreFactory) -> None:
+        store = store_factory(now=Clock(1_000))
+        for number in (2, 3, 1):
+            store.save_status(StoredStatus(f"s{number}", "hub", "cert-north", b"0123456789", 5_000 + number))
+        assert [(each.id, each.body) for each in store.recent_statuses(2, 4)] == [("s3", b"0123"), ("s2", b"0123")]
+        assert [each.expires for each in store.recent_statuses(9, 99)] == [5_003, 5_002, 5_001]
+
     # ---- credentials
 
     def test_credentials_come_back_by_partner_and_id(self, store: Store) -> None:
