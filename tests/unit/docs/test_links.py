@@ -77,3 +77,12 @@ def test_the_error_codes_of_the_description_are_those_of_the_code() -> None:
         answer["x-error-code"] for answer in describe()["components"]["responses"].values() if "x-error-code" in answer
     }
     assert described == {code for code, _ in errors._TITLES.values()} | {"bad-query"}
+
+
+def test_every_reader_has_five_tasks_and_each_leads_to_its_place() -> None:
+    chapters = text_of("docs/README.md").split("\n## ")[1:]
+    for chapter in chapters:
+        tasks = re.findall(r"^\| (?!task |---)(.+) \| (.+) \|$", chapter, re.MULTILINE)
+        assert len(tasks) == 5, chapter
+        assert all("](" in place for _, place in tasks), chapter
+    assert len(chapters) == 6
