@@ -18,6 +18,7 @@ from taxii_server.cli.completion import completion
 from taxii_server.cli.context import Session
 from taxii_server.cli.data import export, import_
 from taxii_server.cli.demo import demo
+from taxii_server.cli.doctor import doctor
 from taxii_server.cli.explain import explain
 from taxii_server.cli.get import get
 from taxii_server.cli.init import init
@@ -58,7 +59,7 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 
 for command in (
-    init, serve, demo, check, reload, partner, collection,
+    init, serve, demo, check, doctor, reload, partner, collection,
     token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
     get, import_, export, backup, restore, verify, retention, completion, mirror,
 ):  # fmt: skip
