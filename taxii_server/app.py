@@ -29,6 +29,7 @@ from taxii_server.web.bodies import Bodies
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
 from taxii_server.web.forwarded import Forwarded
+from taxii_server.web.paths import Paths
 from taxii_server.web.response import compress
 
 _log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def create_app(
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
         return compress(request, response)
 
-    app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
+    app.wsgi_app = Forwarded(Paths(app.wsgi_app, settings.api_roots), settings)  # type: ignore[method-assign]
     refresher.start()
     upkeep = app.extensions["taxii_server.upkeep"] = Upkeep(hub)
     if background:

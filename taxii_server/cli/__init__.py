@@ -16,6 +16,7 @@ from taxii_server.cli.demo import demo
 from taxii_server.cli.explain import explain
 from taxii_server.cli.get import get
 from taxii_server.cli.ledger import ledger
+from taxii_server.cli.migrate import migrate
 from taxii_server.cli.policy import policy, who_can
 from taxii_server.cli.quarantine import quarantine
 from taxii_server.cli.release import release
@@ -42,5 +43,6 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 for command in (
     serve, demo, check, reload, token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
     get, import_, export, backup, restore, verify, retention,
+    migrate,
 ):  # fmt: skip
     main.add_command(command)

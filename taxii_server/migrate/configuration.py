@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from taxii_server.catalog.schema import ALIAS
 from taxii_server.migrate.names import Names
-from taxii_server.migrate.old import OldCollection, OldServer
+from taxii_server.migrate.old import OldCollection, OldRoot, OldServer
+from taxii_server.settings import RESERVED
 from taxii_server.settings.rows import is_name, toml_value, wrapped
 from taxii_server.tlp import TLP_2_IDS
 
@@ -27,12 +28,14 @@ _SCHEMA = 'schema = 1\nname = {name}\napproved_by = "nobody yet: written by taxi
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the operator decides. `fragments`: files for a hub that exists, in place of those of a new one."""
+    """What the operator decides. `fragments`: files for a hub that exists, in place of those of a new one;
+    `has_submitter`: it knows the submitter already."""
 
     submitter: str = SUBMITTER
     clearance: str = "amber+strict"
     strictness: str = "schema"
     fragments: bool = False
+    has_submitter: bool = False
     store: str = "../var/taxii.db"
 
 
@@ -71,8 +74,8 @@ class _Writer:
         wishes = self._wishes
         parts = [
             wrapped(
-                f"Who had credentials on the old server ({self._server.kind}). Kind and clearance are guesses, the same "
-                "for everybody, that keep the access of before: set them to what is right, one by one, then run "
+                f"Who had credentials on the old server ({self._server.kind}). Kind and clearance are guesses, the "
+                "same for everybody, that keep the access of before: set them to what is right, one by one, then run "
                 "`taxii-server check`. All keys: docs/policy.md."
             )
         ]
@@ -93,12 +96,12 @@ class _Writer:
                     clearance=_OPEN,
                 )
             )
-        if not self._is_old_submitter():
+        if not wishes.has_submitter:
             parts.append(
                 "\n"
                 + wrapped(
-                    "In whose name the objects of the old server are stored: it did not keep who posted which. It needs "
-                    "no credentials, and reads what it stored."
+                    "In whose name the objects of the old server are stored: it did not keep who posted which. It "
+                    "needs no credentials, and reads what it stored."
                 )
                 + _table(
                     f"audience.{_key(wishes.submitter)}",
@@ -118,17 +121,14 @@ class _Writer:
             groups=[self._group],
         )
 
-    def _is_old_submitter(self) -> bool:
-        return self._wishes.submitter in self._names.users.values()
-
     # ---- policy.toml
 
     def policy(self) -> str:
         parts = [
             wrapped(
-                "Who reads what that came from the old server: whoever could read a collection there reads it here. Under "
-                "these rules lies the floor that no rule can lift: TLP:RED is read by those it names only, and what "
-                "carries a marking that is not understood by nobody. Posts of partners follow the same rules."
+                "Who reads what that came from the old server: whoever could read a collection there reads it here. "
+                "Under these rules lies the floor that no rule can lift: TLP:RED is read by those it names only, and "
+                "what carries a marking that is not understood by nobody. Posts of partners follow the same rules."
             )
         ]
         if not self._wishes.fragments:
@@ -204,7 +204,7 @@ class _Writer:
         readers, writers = names.partners(collection.readers), names.partners(collection.writers)
         rest = set(names.partners(collection.viewers)) - {*readers, *writers}
         values: dict[str, object] = {"id": names.ids[key], "api_root": names.roots[collection.root]}
-        if _is_alias(collection.alias):
+        if self._keeps_alias(collection):
             values["alias"] = collection.alias
         values["title"] = self._titles[key]
         values["description"] = _line(collection.description)
@@ -221,6 +221,20 @@ class _Writer:
             "moved in: take it out of `writers` when that is done."
         )
         return intro + "\n" + _keys(values)
+
+    def _keeps_alias(self, collection: OldCollection) -> bool:
+        """Whether its alias can stand in a URL, and no collection before it has it."""
+        same = (
+            each
+            for each in self._server.collections
+            if (each.root, each.alias.casefold()) == (collection.root, collection.alias.casefold())
+        )
+        return _is_alias(collection.alias) and next(same) is collection
+
+    def _keeps_path(self, root: OldRoot) -> bool:
+        """Whether the root can be served where it was."""
+        first, _, rest = root.path.partition("/")
+        return first not in RESERVED or (first == "taxii2" and bool(rest))
 
     def _selectors(self, partners: Sequence[str]) -> list[str]:
         return [f"group:{self._group}"] if partners and self._is_everybody(partners) else list(partners)
@@ -262,7 +276,7 @@ class _Writer:
         for root in roots:
             name = self._names.roots[root.path]
             values = {"title": _line(root.title) or name, "description": _line(root.description)}
-            if root.path != name:
+            if root.path != name and self._keeps_path(root):
                 values["path"] = root.path
             if root.max_content_length >= 1024:
                 values["max_content_length"] = root.max_content_length
@@ -278,15 +292,16 @@ class _Writer:
             if self._names.ids[key] != each.id:
                 notes.append(
                     f"collection '{each.title}': its id {each.id!r} is no UUID version 4 in lower case, as TAXII 2.1 "
-                    f"wants it; here it is {self._names.ids[key]}. Its clients have to change their settings"
+                    f"wants it, or is that of two collections; here it is {self._names.ids[key]}. Its clients have to "
+                    "change their settings"
                 )
             if self._titles[key] != each.title:
                 notes.append(
                     f"collection '{each.title}' ({each.id}) is called '{self._titles[key]}' here: titles are unique "
                     "under their API root. Clients that look for the title have to change it"
                 )
-            if each.alias and not _is_alias(each.alias):
-                notes.append(f"collection '{each.title}': its alias {each.alias!r} cannot stand in a URL; left out")
+            if each.alias and not self._keeps_alias(each):
+                notes.append(f"collection '{each.title}': its alias {each.alias!r} is taken, or cannot stand in a URL")
         notes += [f"user '{old}' is partner '{name}' here" for old, name in self._names.users.items() if old != name]
         return notes
 

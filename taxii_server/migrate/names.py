@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from taxii_server.catalog.schema import UUID4
-from taxii_server.migrate.old import OldCollection, OldRoot, OldServer
+from taxii_server.migrate.old import OldRoot, OldServer
 from taxii_server.settings import RESERVED
 from taxii_server.settings.rows import is_name
 
@@ -41,37 +41,46 @@ class Names:
 
 def choose_names(server: OldServer, taken: Collection[str] = (), submitter: str = "") -> Names:
     """The names of everything. `taken`: names that the hub has already; they and that of the submitter are left."""
-    used = {*taken, submitter, *RESERVED}
-    roots = {root.path: _root_name(root, used) for root in server.roots}
+    used = {*taken, submitter}
     users = {user.name: _free(_plain(user.name) or "user", used) for user in server.users}
     is_open = any("" in {*each.readers, *each.writers, *each.viewers} for each in server.collections)
+    anonymous = _free("anonymous", used) if is_open else ""
     used = {*taken}
-    return Names(
-        roots=roots,
-        collections={
-            (each.root, each.id): _free(_plain(each.title) or "collection", used) for each in server.collections
-        },
-        ids={(each.root, each.id): kept_id(each) for each in server.collections},
-        users=users,
-        anonymous=_free("anonymous", {*taken, *users.values()}) if is_open else "",
-    )
+    collections = {(each.root, each.id): _free(_plain(each.title) or "collection", used) for each in server.collections}
+    return Names(_roots(server.roots, {*taken, *RESERVED}), collections, kept_ids(server), users, anonymous)
 
 
-def kept_id(collection: OldCollection) -> str:
-    """The id of a collection: its own when it is a UUID version 4 in lower case, as TAXII wants it, else one made of
-    it."""
+def kept_ids(server: OldServer) -> dict[tuple[str, str], str]:
+    """The ids of the collections, by root and old id: their own, if it is a UUID version 4 in lower case, as TAXII
+    wants it, and no collection of another root has it as well; else one that is made of both."""
+    used: set[str] = set()
+    ids: dict[tuple[str, str], str] = {}
+    for each in server.collections:
+        made = hashlib.sha256(f"{each.root}/{each.id}".encode()).digest()[:16]
+        id_ = each.id if _is_uuid4(each.id) and each.id not in used else str(uuid.UUID(bytes=made, version=4))
+        used.add(id_)
+        ids[each.root, each.id] = id_
+    return ids
+
+
+def _is_uuid4(text: str) -> bool:
     try:
-        return UUID4.read(collection.id)
+        return UUID4.read(text) == text
     except ValueError:
-        made = hashlib.sha256(f"{collection.root}/{collection.id}".encode()).digest()[:16]
-        return str(uuid.UUID(bytes=made, version=4))
+        return False
 
 
-def _root_name(root: OldRoot, used: set[str]) -> str:
-    if is_name(root.path) and root.path not in used:
-        used.add(root.path)
-        return root.path
-    return _free(_plain(root.title) or "root", used)
+def _roots(roots: Iterable[OldRoot], used: set[str]) -> dict[str, str]:
+    """The names of the roots by path. First those that can keep theirs, so that nobody else takes it."""
+    names: dict[str, str] = {}
+    for root in roots:
+        if is_name(root.path) and root.path not in used:
+            used.add(root.path)
+            names[root.path] = root.path
+    for root in roots:
+        if root.path not in names:
+            names[root.path] = _free(_plain(root.title) or "root", used)
+    return names
 
 
 def _plain(text: str) -> str:
