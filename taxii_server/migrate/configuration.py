@@ -209,7 +209,7 @@ class _Writer:
         values["title"] = self._titles[key]
         values["description"] = _line(collection.description)
         values["owner"] = wishes.submitter
-        values["readers"] = self._selectors(readers)
+        values["readers"] = [*self._selectors(readers), wishes.submitter]
         values["writers"] = [*self._selectors(writers), wishes.submitter]
         if rest:
             values["visible_to"] = self._selectors(sorted(rest))
@@ -217,8 +217,8 @@ class _Writer:
         if wishes.strictness != "schema":
             values["strictness"] = wishes.strictness
         intro = wrapped(
-            f"From the old server ({self._server.kind}). '{wishes.submitter}' may post here so that its objects can be "
-            "moved in: take it out of `writers` when that is done."
+            f"From the old server ({self._server.kind}). '{wishes.submitter}' may post here so that what was there can "
+            "be moved in: take it out of `writers` when that is done."
         )
         return intro + "\n" + _keys(values)
 

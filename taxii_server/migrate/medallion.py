@@ -150,7 +150,10 @@ def instant_of(value: object) -> int | None:
 
 def text_of(stix: Mapping[str, Any]) -> bytes:
     """The object as JSON: numbers as they are, also those that others would round. Raises TypeError, ValueError."""
-    return json.dumps(stix, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    try:
+        return json.dumps(stix, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: as an escape, which is refused by its name
+        return json.dumps(stix, separators=(",", ":")).encode()
 
 
 def _whole(value: object) -> int:

@@ -13,6 +13,7 @@ from taxii_server.migrate.old import SourceError
 
 Row = dict[str, Any]
 _SQLITE = "sqlite:///"
+_MORE = "reading {} needs more: pip install 'taxii-server[migrate]'"
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -90,20 +91,22 @@ def _require_sqlite(file: Path) -> None:
         raise SourceError(f"{file}: not an SQLite database")
 
 
+#: The driver of each kind that the extra brings: whatever driver the URL of the old server names, this one reads.
+_DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
+
+
 def _engine(url: str) -> tuple[Any, str]:
     try:
         import sqlalchemy
     except ImportError as error:
-        kind = url.partition("://")[0]
-        raise SourceError(f"reading {kind} needs more: pip install 'taxii-server[migrate]'") from error
+        raise SourceError(_MORE.format(url.partition("://")[0])) from error
     try:
-        engine = sqlalchemy.create_engine(url)
+        parts = sqlalchemy.make_url(url)
+        kind = parts.drivername.partition("+")[0]
+        engine = sqlalchemy.create_engine(parts.set(drivername=_DRIVERS.get(kind, parts.drivername)))
     except ImportError as error:
-        raise SourceError(
-            f"the driver for this database is not installed ({error}); pip install 'taxii-server[migrate]' brings "
-            "psycopg2 (postgresql://) and PyMySQL (mysql+pymysql://)"
-        ) from error
-    except sqlalchemy.exc.ArgumentError as error:
+        raise SourceError(_MORE.format(kind)) from error
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
         raise SourceError("this is not the URL of a database, such as postgresql://user@host/opentaxii") from error
     return engine, engine.dialect.name
 

@@ -205,7 +205,7 @@ def opentaxii(tmp_path_factory: pytest.TempPathFactory) -> Old:
 
 @pytest.fixture(scope="session")
 def opentaxii_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of OpenTAXII 0.9.3, filled by its own persistence API, since its HTTP interface does not get so far."""
+    """A database of OpenTAXII 0.9.3, filled by its own persistence API: its HTTP interface does not get so far."""
     folder = tmp_path_factory.mktemp("opentaxii-release")
     lines = "".join(json.dumps([o for o in objects if "modified" in o]) + "\n" for objects in POSTS)
     command = [python_with_opentaxii("0.9.3"), HERE / "opentaxii_server.py", folder, "0"]

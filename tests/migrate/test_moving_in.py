@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_a_client_goes_on_where_it_was(moved: tuple[Old, Hub, dict[str, Any]]) -> None:
-    """With the URL, the collection, the credentials and the date that it has: it gets what it did not have, in order."""
+    """With the URL, collection, credentials and date that it has: it gets what it did not have, in order."""
     old, hub, _ = moved
     with hub.serving():
         ours = (old.root, old.collection, old.user, old.password)
@@ -54,6 +55,11 @@ def test_every_version_is_there_in_the_old_order(moved: tuple[Old, Hub, dict[str
     )
     assert report["total"]["stored"] == len(EVERY)
     assert report["left"] == []
+
+
+def _name(hub: Hub, old: Old) -> str:
+    (file,) = (path for path in hub.folder.glob("collections/*.toml") if f'"{old.collection}"' in path.read_text())
+    return file.stem
 
 
 def test_the_report_tells_who_reads_less_and_why(moved: tuple[Old, Hub, dict[str, Any]]) -> None:
