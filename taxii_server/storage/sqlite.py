@@ -36,6 +36,7 @@ from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_
 from taxii_server.storage.sqlite_chores import SQLiteChores
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_health import SQLiteHealth
 from taxii_server.storage.sqlite_inspection import SQLiteInspection
 from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
@@ -74,7 +75,13 @@ class SQLiteStore(Store):
         self._ledger = SQLiteLedger(where.with_name(f"{where.name}-ledger"), timeout_s)
         self._now = now
         self._migrations = migrations
-        self._writes = Together(self._write_all, wait_s=timeout_s, most=writes_together, fits=share_no_id)
+        self._writes = Together(
+            self._write_all,
+            wait_s=timeout_s,
+            most=writes_together,
+            fits=share_no_id,
+            ran=lambda count: self.wrote_together(count),
+        )
         self._statuses = Together(self._save_statuses, wait_s=timeout_s)
 
     @property
@@ -288,6 +295,10 @@ class SQLiteStore(Store):
     @property
     def chores(self) -> SQLiteChores:
         return SQLiteChores(self._database, self._now)
+
+    @property
+    def health(self) -> SQLiteHealth:
+        return SQLiteHealth(self.databases(), self._migrations)
 
     def databases(self) -> tuple[Database, Database]:
         """The file of the store and that of its ledger."""

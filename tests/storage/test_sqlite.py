@@ -29,6 +29,7 @@ from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migra
 from taxii_server.times import now_position
 from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.health_contract import HealthContract
 from tests.storage.ledger_contract import entry as ledger_entry
 from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
@@ -95,7 +96,7 @@ def store(open_sqlite: Opener) -> SQLiteStore:
     return open_sqlite()
 
 
-class TestSQLite(ChoresContract, WholeContract, QuarantineContract, StoreContract):
+class TestSQLite(HealthContract, ChoresContract, WholeContract, QuarantineContract, StoreContract):
     @pytest.fixture
     def store_factory(self, open_sqlite: Opener) -> StoreFactory:
         return open_sqlite
@@ -566,3 +567,46 @@ def test_expired_statuses_are_removed_when_one_is_saved(open_sqlite: Opener) -> 
     clock.us = 3_000
     store.save_status(StoredStatus("s3", "hub", "p", b"{}", 9_000))
     assert store._read("SELECT id FROM statuses ORDER BY id") == [("s2",), ("s3",)]
+
+
+# ---- health
+
+
+def test_a_removed_file_is_not_well(open_sqlite: Opener, path: Path) -> None:
+    store = open_sqlite()
+    path.rename(path.with_name("elsewhere.db"))
+    with pytest.raises(StorageUnavailable, match="is not there"):
+        store.health.check(1.0)
+    path.touch(mode=0o600)
+    with pytest.raises(StorageUnavailable, match="removed or replaced"):
+        store.health.check(1.0)
+
+
+def test_a_full_disk_is_not_well(open_sqlite: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_sqlite()
+    monkeypatch.setattr("taxii_server.storage.sqlite_health.MIN_FREE_BYTES", 1 << 62)
+    with pytest.raises(StorageUnavailable, match="left on the disk"):
+        store.health.check(1.0)
+
+
+def test_a_schema_of_another_release_is_not_well(open_sqlite: Opener) -> None:
+    open_sqlite()
+    older = open_sqlite(migrations=MIGRATIONS[:-1], prepare=False)
+    newer = open_sqlite(migrations=(*MIGRATIONS, lambda db: None), prepare=False)
+    with pytest.raises(SchemaTooNew):
+        older.health.check(1.0)
+    with pytest.raises(StorageError, match="older than this release"):
+        newer.health.check(1.0)
+
+
+def test_looking_does_not_wait_for_a_writer(open_sqlite: Opener) -> None:
+    store = open_sqlite()
+    with store._database.writing():
+        store.health.check(1.0)
+
+
+def test_the_sizes_are_those_of_the_files(open_sqlite: Opener, path: Path) -> None:
+    store = open_sqlite()
+    sizes = store.health.vitals(1.0).file_bytes
+    assert set(sizes) == {"records", "records-wal", "ledger", "ledger-wal"}
+    assert sizes["records"] == path.stat().st_size
