@@ -44,6 +44,7 @@ from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
 from taxii_server.web.forwarded import Forwarded
 from taxii_server.web.measuring import register_measuring
+from taxii_server.web.paths import Paths
 from taxii_server.web.response import compress
 from taxii_server.web.tracing import register_tracing
 
@@ -125,7 +126,7 @@ def create_app(
     if tracing is not None:
         tracing.watch_ledger(hub.ledger)
         register_tracing(app, tracing)
-    app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
+    app.wsgi_app = Forwarded(Paths(app.wsgi_app, settings.api_roots), settings)  # type: ignore[method-assign]
     refresher.start()
     readiness = app.extensions["taxii_server.readiness"] = Readiness(hub, refresher, KEPT_S if background else 0)
     if isinstance(meter, PrometheusMeter):

@@ -23,6 +23,7 @@ from taxii_server.cli.explain import explain
 from taxii_server.cli.get import get
 from taxii_server.cli.init import init
 from taxii_server.cli.ledger import ledger
+from taxii_server.cli.migrate import migrate
 from taxii_server.cli.mirror import mirror
 from taxii_server.cli.partner import partner
 from taxii_server.cli.policy import policy, who_can
@@ -61,6 +62,7 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 for command in (
     init, serve, demo, check, doctor, reload, partner, collection,
     token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
-    get, import_, export, backup, restore, verify, retention, completion, mirror,
+    get, import_, export, backup, restore, verify, retention, completion,
+    mirror, migrate,
 ):  # fmt: skip
     main.add_command(command)
