@@ -24,6 +24,7 @@ def written(folder: Path, server: OldServer, wishes: Wishes) -> tuple[Catalog, N
     """The catalog of the files, checked as a start would."""
     names = choose_names(server, submitter=wishes.submitter)
     found = write_configuration(server, names, wishes)
+    (folder / "collections").mkdir()
     for name, text in found.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -41,14 +42,17 @@ def servers(draw: st.DrawFn) -> OldServer:
         ), unique=True, min_size=1, max_size=4))
     ]  # fmt: skip
     some = st.sets(st.sampled_from([*users, ""])).map(frozenset)
-    keys = draw(st.sets(st.tuples(st.sampled_from([root.path for root in roots]),
-                                  st.sampled_from([*UUIDS[:3], "not-a-uuid", UUIDS[0].upper()])), max_size=6))  # fmt: skip
+    paths = st.sampled_from([root.path for root in roots])
+    ids = st.sampled_from([*UUIDS[:3], "not-a-uuid", UUIDS[0].upper()])
+    keys = draw(st.sets(st.tuples(paths, ids), max_size=6))
     collections = [
         OldCollection(root, id_, draw(TEXTS), draw(TEXTS), draw(st.sampled_from(["", "al", "AL", "a/b"])),
                       draw(some), draw(some), draw(some), ("2.1", "2.0"))
         for root, id_ in sorted(keys)
     ]  # fmt: skip
-    return OldServer("medallion", draw(TEXTS), draw(TEXTS), draw(TEXTS), roots, collections, [OldUser(u) for u in users])
+    return OldServer(
+        "medallion", draw(TEXTS), draw(TEXTS), draw(TEXTS), roots, collections, [OldUser(u) for u in users]
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -77,7 +81,12 @@ def test_what_cannot_stay_as_it_was_is_said(tmp_path: Path) -> None:
     server = OldServer("medallion", "t", "", "", roots, collections, [OldUser("Bob Smith")])
     _, names, found = written(tmp_path, server, Wishes())
     told = "\n".join(found.notes)
-    for words in ("'old-id' is no UUID", "is called 'same (2)' here", "alias 'one' is taken", "'/metrics/' is a path of this"):
+    for words in (
+        "'old-id' is no UUID",
+        "is called 'same (2)' here",
+        "alias 'one' is taken",
+        "'/metrics/' is a path of this",
+    ):
         assert words in told
     assert "user 'Bob Smith' is partner 'bob-smith' here" in told
     assert len(set(names.ids.values())) == 3
