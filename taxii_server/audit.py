@@ -37,6 +37,10 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "release-withdrawn": ("a release was taken back", ("partner", "by", "release", "epoch")),
     "quarantine-released": ("what a guard held was stored", _ENTRY),
     "quarantine-dropped": ("what a guard held was erased", _ENTRY),
+    "moved-in": (
+        "objects of another server were stored",
+        ("partner", "stored", "present", "refused", "quarantined"),
+    ),
     "removed": ("retention removed records", ("partner", "collection", "count")),
     "mirrored": (
         "a page of a mirror was stored (its objects are those of a POST)",
