@@ -166,6 +166,8 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
         self._bounds = bounds
         self._stop = stop or threading.Event()
         self._told = told
+        #: the last answer to a POST
+        self.posted: Answer | None = None
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, params: Any = None) -> Answer:
         """The resource at this URL. Raises PeerError, Stopped.
@@ -181,9 +183,9 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
 
     def post(self, url: str, headers: Mapping[str, str] | None = None, params: Any = None, **kwargs: Any) -> Answer:
         """What the peer answers to this body. Raises PeerError, Stopped."""
-        return self._patiently(
-            "POST", url, self._bounds.attempts, headers=self._merge_headers(headers), params=params, **kwargs
-        )
+        merged = self._merge_headers(headers)
+        self.posted = self._patiently("POST", url, self._bounds.attempts, headers=merged, params=params, **kwargs)
+        return self.posted
 
     # ---- again and again
 
@@ -231,7 +233,7 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
             )
             with response:
                 if response.status_code not in (301, 302, 303, 307, 308):
-                    return self._read(response, request["headers"].get("Accept", ""))
+                    return self._read(response, request["headers"]["Accept"] if method == "GET" else "")
                 url = _same_place(url, response.headers.get("Location", ""))
                 if method != "GET":
                     raise PeerRefused(f"it redirects a POST to {url}; use that URL", 300)
@@ -241,6 +243,7 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
     # ---- one answer
 
     def _read(self, response: requests.Response, accept: str) -> Answer:
+        """What it says; `accept` is what its type has to be, if that matters."""
         text = self._text(response)
         status, headers = response.status_code, response.headers
         if status in _AGAIN:
@@ -251,7 +254,7 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
         if not 200 <= status < 300:
             raise PeerBroken(f"{_host(response.url)} answers {status}, which is not TAXII")
         kind = headers.get("Content-Type", "")
-        if not self.valid_content_type(kind, accept):
+        if accept and not self.valid_content_type(kind, accept):
             raise PeerBroken(f"{_host(response.url)} answers with '{kind[:80]}', not with {MEDIA_TYPE}")
         if text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
             raise PeerTooLarge(

@@ -302,6 +302,17 @@ def test_a_push_waits_until_the_peer_has_finished_and_goes_on_waiting_in_the_nex
         assert peer.requests[-1].path.endswith(f"/status/{statuses(peer.requests[0]).body['id']}/")
 
 
+@pytest.mark.parametrize("body", [{}, {"id": "1", "status": "complete"}, {"status": "pending", "total_count": "many"}])
+def test_a_status_that_does_not_add_up_is_no_reason_to_post_for_ever(small_hub: Hub, body: dict[str, Any]) -> None:
+    here, _ = filled(small_hub, 2)
+    with upstream(in_turn(Reply(body, status=202))) as peer:
+        mirror = small_hub.mirror("push", peer.url, here)
+        report = small_hub.run(mirror)
+        assert (report.error, report.counts.stored) == ("", 2)
+        assert small_hub.run(mirror).counts.received == 0
+        assert len(peer.requests) == 1
+
+
 @pytest.mark.usefixtures("no_pause")
 def test_an_answer_to_a_post_that_is_lost_is_posted_again(small_hub: Hub) -> None:
     here, _ = filled(small_hub, 3)
