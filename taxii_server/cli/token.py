@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from taxii_server.auth.secrets import new_password, new_token
+from taxii_server.auth.secrets import OPERATOR, TOKEN, new_password, new_token
 from taxii_server.cli.context import Command, Session, err, out, pass_session, require_partner
 
 
@@ -22,27 +22,35 @@ def token() -> None:
 @click.option(
     "--comment", default="", help="What it is for; 'token list' shows it, and the partner sees it among its rights."
 )
+@click.option("--operator", is_flag=True, help="For a person who runs the hub: opens the console's pages for operators.")
 @click.option("--quiet", is_flag=True, help="Print the secret and nothing else, for scripts.")
 @pass_session
-def new(session: Session, partner: str, comment: str, quiet: bool) -> None:
+def new(session: Session, partner: str, comment: str, operator: bool, quiet: bool) -> None:
     """Make a token for PARTNER and print its secret once.
 
     The secret is stored nowhere. The partner sends it as Bearer token, or as password of HTTP Basic with
     its own name as user. Running servers know it within a second.
 
+    With --operator it is for a person, who logs in to the console with PARTNER's name and sees what PARTNER sees and,
+    besides, the pages for operators: partners, policy, ledger, all that is hidden. The API does not take such a token.
+
     \b
-    Example:
+    Examples:
       taxii-server token new cert-fr --comment "MISP in Paris"
+      taxii-server token new interpol --operator --comment "Anna, operations"
     """
     with session.hub() as hub:
         require_partner(hub, partner)
-        credential, secret = new_token(partner, comment)
+        credential, secret = new_token(partner, comment, OPERATOR if operator else TOKEN)
         hub.store.save_credential(credential)
     if quiet:
         click.echo(secret)
         return
     out.print(f"Token {credential.id} for {partner}. It is shown this once:\n")
     click.echo(f"  {secret}\n")
+    if operator:
+        out.print(f"Log in to the console at /console/ with the name {partner} and this token. It opens nothing else.")
+        return
     out.print(f"Bearer: Authorization: Bearer <token>     Basic: user {partner}, password <token>")
 
 
