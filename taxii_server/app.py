@@ -20,14 +20,20 @@ from taxii_server.auth.secrets import PasswordChecker
 from taxii_server.auth.seen import Seen
 from taxii_server.auth.shared import Table
 from taxii_server.auth.token import BearerScheme
+from taxii_server.metering import GROUP_SIZE, NO_METER, Meter
 from taxii_server.policy import Audience
 from taxii_server.service.hub import Hub
+from taxii_server.service.readiness import KEPT_S, Readiness
 from taxii_server.service.refresh import Refresher
 from taxii_server.service.upkeep import Upkeep
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
-from taxii_server.web import collection, discovery, objects, openapi, ops, quarantine, releases, rights
+from taxii_server.telemetry.counts import Counter
+from taxii_server.telemetry.facts import Facts
+from taxii_server.telemetry.prometheus import PrometheusMeter
+from taxii_server.telemetry.stores import timed, watch
+from taxii_server.web import collection, discovery, metrics, objects, openapi, ops, quarantine, releases, rights
 from taxii_server.web.bodies import Bodies
 from taxii_server.web.console import door, feed, review
 from taxii_server.web.console.mount import Mounted
@@ -36,24 +42,34 @@ from taxii_server.web.console.site import Parts, create_site
 from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
 from taxii_server.web.forwarded import Forwarded
+from taxii_server.web.measuring import register_measuring
 from taxii_server.web.response import compress
 
 _log = logging.getLogger(__name__)
 
 
 def create_app(
-    settings: Settings, store: Store | None = None, *, background: bool = True, table: Table | None = None
+    settings: Settings,
+    store: Store | None = None,
+    *,
+    background: bool = True,
+    table: Table | None = None,
+    meter: Meter = NO_METER,
 ) -> Flask:
     """The WSGI application of one worker process.
 
-    `table` is what its workers have in common to count requests and wrong secrets; None: one of its own.
+    `table` is what its workers have in common to count requests and wrong secrets; None: one of its own. `meter`
+    takes what the metrics tell.
 
     The catalog comes from the store, where `serve` or `reload` put it after checking it: a worker never
     starts with a configuration that does not hold. Without `background` there is no thread that follows the
     store: every request looks for changes itself.
     """
     store = store or open_store(settings.store, writes_together=settings.posts_per_commit)
-    hub = Hub(settings, store)
+    if meter.counts:
+        watch(store, timed(meter))
+        store.wrote_together = lambda count: meter.observe(GROUP_SIZE, count)
+    hub = Hub(settings, store, meter)
     directory = Directory()
     refresher = Refresher(hub, directory, settings.refresh_s if background else 0)
     app = Flask("taxii_server", static_folder=None)
@@ -64,7 +80,8 @@ def create_app(
     app.extensions["taxii_server.directory"] = directory
     app.extensions["taxii_server.refresher"] = refresher
     app.extensions["taxii_server.bodies"] = Bodies(settings.max_bodies_bytes)
-    register_errors(app)
+    register_measuring(app, meter)
+    register_errors(app, meter)
     table = table or Table()
     seen = Seen(table)
     authenticator = make_authenticator(settings, directory, hub, table)
@@ -102,6 +119,14 @@ def create_app(
         app.wsgi_app = Mounted(app.wsgi_app, console)  # type: ignore[method-assign]
     app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
     refresher.start()
+    readiness = app.extensions["taxii_server.readiness"] = Readiness(hub, refresher, KEPT_S if background else 0)
+    if isinstance(meter, PrometheusMeter):
+        counter = app.extensions["taxii_server.counter"] = Counter(hub, meter.folder)
+        facts = Facts(hub, lambda: not readiness.problem(), counter.latest)
+        app.extensions["taxii_server.exposition"] = lambda accept: meter.exposition(accept, [facts])
+        app.register_blueprint(metrics.blueprint)
+        if background:
+            counter.start()
     upkeep = app.extensions["taxii_server.upkeep"] = Upkeep(hub)
     if background:
         upkeep.start()

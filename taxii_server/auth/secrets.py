@@ -1,9 +1,14 @@
-"""Making and checking secrets. Tokens are random and stored as SHA-256; passwords are hashed with argon2."""
+"""Making and checking secrets. Tokens are random and stored as SHA-256; passwords are hashed with argon2.
+
+Why the end of a token stands in its id: the id is part of the secret, so nobody can move it, and whoever sees the id in
+a log, in the ledger or in a backup of an older release sees how long it was good for.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -22,6 +27,8 @@ PASSWORD = "password"  # noqa: S105 - the name of a kind
 #: A token for the console's pages for operators, and for nothing else: the API takes it for an unknown one.
 OPERATOR = "operator"
 _PREFIX = "txs"
+#: How the end of a token is written into its id.
+_ENDS, _END = "%Y%m%dT%H%M%SZ", re.compile(r"\d{8}T\d{6}Z")
 _NO_TOKEN = "0" * 64
 _hasher = PasswordHasher()
 #: One argon2 check takes 64 MB and tens of milliseconds: a crowd of them waits here, not in memory.
@@ -30,9 +37,16 @@ _at_once = threading.BoundedSemaphore(2)
 _CROWD_WAIT_S = 1.0
 
 
-def new_token(partner: str, comment: str = "", kind: str = TOKEN) -> tuple[Credential, str]:
-    """A credential for this partner and its secret, which is stored nowhere: show it once."""
+def new_token(
+    partner: str, comment: str = "", expires: datetime | None = None, kind: str = TOKEN
+) -> tuple[Credential, str]:
+    """A credential for this partner and its secret, which is stored nowhere: show it once.
+
+    From `expires` on, to the second, it is not taken any more.
+    """
     id_ = secrets.token_hex(6)
+    if expires is not None:
+        id_ += f"-{expires.astimezone(UTC):{_ENDS}}"
     secret = f"{_PREFIX}_{id_}_{secrets.token_urlsafe(32)}"
     return Credential(id_, partner, kind, _fingerprint(secret), _today(), comment), secret
 
@@ -40,6 +54,14 @@ def new_token(partner: str, comment: str = "", kind: str = TOKEN) -> tuple[Crede
 def new_password(partner: str, name: str, password: str, comment: str = "") -> Credential:
     """A credential with a password of the partner's choice; `name` is the user name of the Basic scheme."""
     return Credential(name, partner, PASSWORD, _hasher.hash(password), _today(), comment)
+
+
+def expiry_of(credential: Credential) -> datetime | None:
+    """The first moment at which a token is not taken any more; None for one without an end, and for passwords."""
+    _, _, text = credential.id.partition("-")
+    if credential.kind != TOKEN or not _END.fullmatch(text):
+        return None
+    return datetime.strptime(text, _ENDS).replace(tzinfo=UTC)
 
 
 def token_id(secret: str) -> str | None:

@@ -16,12 +16,14 @@ import json
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from taxii_server.errors import StorageError, StorageUnavailable
+from taxii_server.metering import LEDGER_BATCH, LEDGER_FAILED, LEDGER_WAIT, NO_METER, Meter
 from taxii_server.model import Actor, Record
 from taxii_server.service.copies import Served
 from taxii_server.service.cursor import derived_key
@@ -61,6 +63,7 @@ class _Ticket:
     note: Note
     ended: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+    since: float = field(default_factory=time.perf_counter)
 
     def wait(self) -> None:
         """Return when the note is in the ledger. Raises StorageUnavailable when it is not."""
@@ -83,8 +86,9 @@ class _Strand:
 class Ledger:
     """Writes the ledger of one store. Safe for several threads and across a fork; does nothing when not `enabled`."""
 
-    def __init__(self, store: Store, *, enabled: bool = True) -> None:
+    def __init__(self, store: Store, *, enabled: bool = True, meter: Meter = NO_METER) -> None:
         self._store = store
+        self._meter = meter
         self._enabled = enabled
         self._key: bytes | None = None
         self._strands: dict[int, _Strand] = {}
@@ -171,6 +175,10 @@ class Ledger:
             for ticket in batch:
                 ticket.error = error
                 ticket.ended.set()
+            self._meter.observe(LEDGER_BATCH, len(batch))
+            self._meter.observe(LEDGER_WAIT, time.perf_counter() - batch[0].since)
+            if error is not None:
+                self._meter.count(LEDGER_FAILED)
 
     def _entries(self, head: Head | None, notes: Sequence[Note]) -> list[Entry]:
         if self._key is None:
@@ -181,10 +189,10 @@ class Ledger:
             all_notes.insert(0, self._naming("opened", head.strand))
         elif head.number // NAMING_EVERY < (head.number + len(notes)) // NAMING_EVERY:
             all_notes.insert(0, self._naming("heads", head.strand))
-        time = self._store.present()
+        present = self._store.present()
         entries: list[Entry] = []
         for note in all_notes:
-            entry = _entry(head, note, time, self._key)
+            entry = _entry(head, note, present, self._key)
             entries.append(entry)
             head = Head(entry.strand, entry.number, entry.hash)
         return entries

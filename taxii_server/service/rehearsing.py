@@ -163,6 +163,10 @@ class Rehearsal(Store):
         self._refuse()
 
     @property
+    def health(self) -> NoReturn:
+        self._refuse()
+
+    @property
     def whole(self) -> NoReturn:
         self._refuse()
 

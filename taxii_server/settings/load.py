@@ -36,7 +36,12 @@ PREFIX = "TAXII_SERVER_"
 FILE_VARIABLE = "TAXII_SERVER_CONFIG"
 #: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
 _NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
-_PATHS = ("store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca", "oidc_jwks")
+#: Behind the name of a variable: its value is the name of a file with the value.
+_FILE = "_file"
+_PATHS = (
+    "store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca", "oidc_jwks", "mirrors_file",
+    "mirrors_dir",
+)  # fmt: skip
 
 
 def default_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -104,11 +109,26 @@ class _Gathered:
         rows = rows_of(ApiRoot)
         if len(path) == 1 and path[0] in ROWS:
             self._take(ROWS[path[0]], value, variable, variable)
+        elif len(path) == 1 and path[0].removesuffix(_FILE) in ROWS:
+            self._take_secret(variable, path[0].removesuffix(_FILE), value)
         elif len(path) == 3 and path[0] == "api_roots" and path[2] in rows:
             self.roots.setdefault(path[1], {})[path[2]] = rows[path[2]].kind.parse(value)
         else:
             known = [PREFIX + name.upper() for name in ROWS]
             self.problems.append(Problem("environment", "", unknown("variable", variable, known)))
+
+    def _take_secret(self, variable: str, name: str, file: str) -> None:
+        """The value from a file, as containers get their secrets: its one line, without the end of the line."""
+        if self.sources[name] == PREFIX + name.upper():
+            message = f"{PREFIX}{name.upper()} is set as well; take one of the two away"
+            self.problems.append(Problem("environment", variable, message))
+            return
+        try:
+            text = Path(file).read_text(encoding="utf-8").strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(Problem("environment", variable, f"{file}: cannot be read: {why_unreadable(error)}"))
+        else:
+            self._take(ROWS[name], text, variable, variable)
 
     def take_flags(self, flags: Mapping[str, object]) -> None:
         for name, value in flags.items():

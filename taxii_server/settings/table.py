@@ -12,12 +12,14 @@ from taxii_server.settings.groups.access import Access
 from taxii_server.settings.groups.console import Console
 from taxii_server.settings.groups.http import Http
 from taxii_server.settings.groups.limits import Limits
+from taxii_server.settings.groups.mirroring import Mirroring
 from taxii_server.settings.groups.pages import Pages
 from taxii_server.settings.groups.place import Place
 from taxii_server.settings.groups.presentation import Presentation
 from taxii_server.settings.groups.running import Running
 from taxii_server.settings.groups.strictness import Strictness
 from taxii_server.settings.groups.tls import Tls
+from taxii_server.settings.groups.watching import Watching
 from taxii_server.settings.rows import Row, required_row, row, rows_of, text, whole
 
 #: First path segments that are not API roots.
@@ -38,7 +40,9 @@ class ApiRoot:
 
 # Fields of a dataclass come from the last base first: read upwards, this is the order of server.toml.
 @dataclass(frozen=True, kw_only=True)
-class Settings(Running, Strictness, Limits, Console, Access, Pages, Tls, Http, Presentation, Place):
+class Settings(
+    Watching, Mirroring, Running, Strictness, Limits, Console, Access, Pages, Tls, Http, Presentation, Place
+):
     """The settings in force, and where each came from. Made by `load`."""
 
     api_roots: Mapping[str, ApiRoot] = field(default_factory=lambda: MappingProxyType({}))

@@ -44,6 +44,7 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage.chores import Chores
+from taxii_server.storage.health import Health
 from taxii_server.storage.inspection import Inspection
 from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.quarantine import Quarantine
@@ -94,6 +95,8 @@ class Store(ABC):
     #: Called inside the write transaction after the positions are taken and before the commit.
     #: A seam for the contract suite, which pauses a writer there. Does nothing in production.
     before_commit: Callable[[], None] = staticmethod(lambda: None)
+    #: Told how many calls of `write` shared each transaction. A seam for whoever counts; does nothing without one.
+    wrote_together: Callable[[int], object] = staticmethod(lambda count: None)
 
     @property
     @abstractmethod
@@ -223,6 +226,11 @@ class Store(ABC):
     @abstractmethod
     def chores(self) -> Chores:
         """Leases of background work, and what is cleared away (see chores.py)."""
+
+    @property
+    @abstractmethod
+    def health(self) -> Health:
+        """Whether the database can be used, and how it is (see health.py)."""
 
     # ---- statuses
 

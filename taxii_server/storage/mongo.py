@@ -40,6 +40,7 @@ from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id,
 from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_health import MongoHealth
 from taxii_server.storage.mongo_inspection import MongoInspection
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
@@ -76,7 +77,13 @@ class MongoStore(Store):
         self._connection = Connection(
             url, timeout_s=timeout_s, write_timeout_s=write_timeout_s, event_listeners=event_listeners
         )
-        self._writes = Together(self._write_all, wait_s=write_timeout_s, most=writes_together, fits=share_no_id)
+        self._writes = Together(
+            self._write_all,
+            wait_s=write_timeout_s,
+            most=writes_together,
+            fits=share_no_id,
+            ran=lambda count: self.wrote_together(count),
+        )
         self._statuses = Together(self._save_statuses, wait_s=write_timeout_s)
         self._sweep_at = 0.0
 
@@ -262,6 +269,10 @@ class MongoStore(Store):
     @property
     def chores(self) -> MongoChores:
         return MongoChores(self._connection, self._now)
+
+    @property
+    def health(self) -> MongoHealth:
+        return MongoHealth(self._connection)
 
     # ---- statuses
 

@@ -12,6 +12,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,11 @@ from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_
 from taxii_server.storage.sqlite_chores import SQLiteChores
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_health import SQLiteHealth
 from taxii_server.storage.sqlite_inspection import SQLiteInspection
 from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
-from taxii_server.storage.sqlite_query import INSERT, page_statement
+from taxii_server.storage.sqlite_query import INSERT, PageStatement, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.storage.sqlite_whole import SQLiteWhole
 from taxii_server.storage.together import WRITES_TOGETHER, Together, Write, join, share_no_id, with_those_alone
@@ -73,7 +75,13 @@ class SQLiteStore(Store):
         self._ledger = SQLiteLedger(where.with_name(f"{where.name}-ledger"), timeout_s)
         self._now = now
         self._migrations = migrations
-        self._writes = Together(self._write_all, wait_s=timeout_s, most=writes_together, fits=share_no_id)
+        self._writes = Together(
+            self._write_all,
+            wait_s=timeout_s,
+            most=writes_together,
+            fits=share_no_id,
+            ran=lambda count: self.wrote_together(count),
+        )
         self._statuses = Together(self._save_statuses, wait_s=timeout_s)
 
     @property
@@ -220,9 +228,9 @@ class SQLiteStore(Store):
         with self._database.connection() as connection:
             if statement is not None and statement.wanted:
                 connection.want(statement.wanted)
-            # One point in time: the log that is counted holds every label that these records could have.
-            with self._database.reading(connection) as db:
-                rows = iter(()) if statement is None else db.execute(statement.sql, statement.values)
+            # One point in time: the log that is counted holds every label that these records could have. The rows are
+            # closed inside: those that are left after a cut would keep this point in time open for the next call.
+            with self._database.reading(connection) as db, closing(_rows(db, statement)) as rows:
                 records, cut = within(map(record, rows), query.limit_bytes, query.limit)
                 if any(earlier.position > later.position for earlier, later in pairwise(records)):
                     # The statement gives them in order, though SQL promises nothing: then none may be left out.
@@ -287,6 +295,10 @@ class SQLiteStore(Store):
     @property
     def chores(self) -> SQLiteChores:
         return SQLiteChores(self._database, self._now)
+
+    @property
+    def health(self) -> SQLiteHealth:
+        return SQLiteHealth(self.databases(), self._migrations)
 
     def databases(self) -> tuple[Database, Database]:
         """The file of the store and that of its ledger."""
@@ -386,6 +398,10 @@ class SQLiteStore(Store):
         """All rows of one statement."""
         with self._database.connection() as connection:
             return connection.db.execute(sql, values).fetchall()
+
+
+def _rows(db: sqlite3.Connection, statement: PageStatement | None) -> sqlite3.Cursor:
+    return db.cursor() if statement is None else db.execute(statement.sql, statement.values)
 
 
 def _is_of_the_database(error: StorageUnavailable) -> bool:

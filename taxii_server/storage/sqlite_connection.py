@@ -183,6 +183,10 @@ class Database:
         finally:
             writer.release()
 
+    def is_replaced(self) -> bool:
+        """Whether another file stands there than the one that this process opened."""
+        return self._file is not None and self._identity() != self._file
+
     def _identity(self) -> tuple[int, int] | None:
         try:
             found = self.path.stat()

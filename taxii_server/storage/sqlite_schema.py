@@ -132,11 +132,16 @@ def _add_leases(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _add_notes(db: sqlite3.Connection) -> None:
+    for statement in sqlite_chores.NOTES:
+        db.execute(statement)
+
+
 Migration = Callable[[sqlite3.Connection], None]
 
 #: From an empty file to the present schema; the version of a database is how many of them it has been through.
 #: One that has been released is never changed: a new one is appended.
-MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine, _add_leases)
+MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine, _add_leases, _add_notes)
 
 
 def is_present(db: sqlite3.Connection, where: str, migrations: Sequence[Migration]) -> bool:

@@ -29,6 +29,8 @@ from taxii_server.web.errors import NotAcceptable, UnsupportedMedia, error_respo
 from taxii_server.web.forwarded import CERTIFICATE, IN_THE_CLEAR
 from taxii_server.web.head import check_head
 from taxii_server.web.media import accepts_taxii, is_taxii_content
+from taxii_server.web.operators import gets_metrics
+from taxii_server.web.places import FOR_MACHINES
 
 #: A page tells by itself that another configuration came into force: these need not ask before.
 PAGED_ENDPOINTS = frozenset(
@@ -38,6 +40,8 @@ PAGED_ENDPOINTS = frozenset(
 COMMAND_LINE = "taxii_server.command_line"
 #: Endpoints that answer without credentials.
 PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
+#: Without credentials for whom it is meant, as unknown as any other URL for everybody else.
+METRICS_ENDPOINT = "metrics.get_metrics"
 
 
 def hub() -> Hub:
@@ -80,9 +84,12 @@ def register_context(
     def admit() -> Response | None:
         # One function with the request at hand: each use of Flask's `request` or `g` costs a look-up of its own.
         asked = request_ctx.request
-        check_head(asked.environ, the_hub.settings)
         endpoint = asked.endpoint
-        if endpoint not in PUBLIC_ENDPOINTS:
+        is_public = endpoint in PUBLIC_ENDPOINTS or (endpoint == METRICS_ENDPOINT and gets_metrics())
+        if asked.environ.get(FOR_MACHINES) and not is_public:
+            raise NotFound
+        check_head(asked.environ, the_hub.settings)
+        if not is_public:
             is_counted = _is_counted(asked)
             if is_counted:
                 limits.require_address(asked.remote_addr or "")
