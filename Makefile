@@ -21,7 +21,8 @@ $(INSTALLED): $(BIN)/python setup.cfg pyproject.toml
 
 $(INSTALLED_TEST): $(BIN)/python setup.cfg pyproject.toml
 	@echo "Setting up $(VENV) with the test tools and a MongoDB, once: a minute or so"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,migrate]'
+	@$(BIN)/python -m tests.migrate.peers
 	@touch $@ $(INSTALLED)
 
 demo: $(INSTALLED) ## Run the hub with demo data on the embedded store (ONCE=1 ends after the table, STORE=mongodb://... uses MongoDB)

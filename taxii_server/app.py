@@ -33,6 +33,7 @@ from taxii_server.telemetry.counts import Counter
 from taxii_server.telemetry.facts import Facts
 from taxii_server.telemetry.prometheus import PrometheusMeter
 from taxii_server.telemetry.stores import timed, watch
+from taxii_server.telemetry.tracing import Tracing
 from taxii_server.web import collection, discovery, metrics, objects, openapi, ops, quarantine, releases, rights
 from taxii_server.web.bodies import Bodies
 from taxii_server.web.console import door, feed, review
@@ -43,7 +44,9 @@ from taxii_server.web.context import register_context
 from taxii_server.web.errors import register_errors
 from taxii_server.web.forwarded import Forwarded
 from taxii_server.web.measuring import register_measuring
+from taxii_server.web.paths import Paths
 from taxii_server.web.response import compress
+from taxii_server.web.tracing import register_tracing
 
 _log = logging.getLogger(__name__)
 
@@ -55,11 +58,12 @@ def create_app(
     background: bool = True,
     table: Table | None = None,
     meter: Meter = NO_METER,
+    tracing: Tracing | None = None,
 ) -> Flask:
     """The WSGI application of one worker process.
 
     `table` is what its workers have in common to count requests and wrong secrets; None: one of its own. `meter`
-    takes what the metrics tell.
+    takes what the metrics tell, `tracing` the spans of requests.
 
     The catalog comes from the store, where `serve` or `reload` put it after checking it: a worker never
     starts with a configuration that does not hold. Without `background` there is no thread that follows the
@@ -69,6 +73,8 @@ def create_app(
     if meter.counts:
         watch(store, timed(meter))
         store.wrote_together = lambda count: meter.observe(GROUP_SIZE, count)
+    if tracing is not None:
+        watch(store, tracing.wrap())
     hub = Hub(settings, store, meter)
     directory = Directory()
     refresher = Refresher(hub, directory, settings.refresh_s if background else 0)
@@ -117,7 +123,10 @@ def create_app(
         )
         app.extensions["taxii_server.console"] = console
         app.wsgi_app = Mounted(app.wsgi_app, console)  # type: ignore[method-assign]
-    app.wsgi_app = Forwarded(app.wsgi_app, settings)  # type: ignore[method-assign]
+    if tracing is not None:
+        tracing.watch_ledger(hub.ledger)
+        register_tracing(app, tracing)
+    app.wsgi_app = Forwarded(Paths(app.wsgi_app, settings.api_roots), settings)  # type: ignore[method-assign]
     refresher.start()
     readiness = app.extensions["taxii_server.readiness"] = Readiness(hub, refresher, KEPT_S if background else 0)
     if isinstance(meter, PrometheusMeter):

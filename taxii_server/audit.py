@@ -37,6 +37,8 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "release-withdrawn": ("a release was taken back", ("partner", "by", "release", "epoch")),
     "quarantine-released": ("what a guard held was stored", _ENTRY),
     "quarantine-dropped": ("what a guard held was erased", _ENTRY),
+    "console-login": ("somebody logged in to the console", (*_WHO, "address")),
+    "console-looked": ("an operator looked at a page for operators", (*_WHO, "page", "about")),
     "removed": ("retention removed records", ("partner", "collection", "count")),
 }
 

@@ -61,7 +61,9 @@ def set_up_logs(log_format: str, log_level: str) -> None:
     """Send the lines of this package to stderr from this level on. Calling it again replaces the set-up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    logger = logging.getLogger("taxii_server")
-    logger.handlers[:] = [handler]
-    logger.setLevel(log_level.upper())
-    logger.propagate = False
+    # The exporter of traces says so when nobody takes them.
+    for name, level in (("taxii_server", log_level.upper()), ("opentelemetry", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False

@@ -102,6 +102,7 @@ class Draft:
     `version_key` orders versions as instants (stix.times.instant_key); None when `version` is.
     `hard_refs` and `soft_refs` are the ids whose being hidden hides this object, and the ids that
     stand in lists from which they could be taken out. `digest` is SHA-256 over the canonical value.
+    `at`: where an object that another server had wants to stand (µs); 0: at the present, like every new one.
     """
 
     collection: str
@@ -115,6 +116,7 @@ class Draft:
     digest: bytes
     hard_refs: tuple[str, ...] = ()
     soft_refs: tuple[str, ...] = ()
+    at: int = 0
 
 
 class Record(NamedTuple):

@@ -29,7 +29,9 @@ from taxii_server.serving.connection import MAX_LINE_BYTES
 from taxii_server.serving.tls import make_context
 from taxii_server.serving.worker import KEPT_S, TaxiiWorker
 from taxii_server.settings import Settings
+from taxii_server.storage import is_spoilt_by_fork
 from taxii_server.telemetry.prometheus import PrometheusMeter
+from taxii_server.telemetry.tracing import Tracing, open_tracing
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +87,10 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """The application, made in each worker after the fork: threads and connections do not survive one."""
-        application = create_app(self.settings, table=self._table, meter=self.meter)
+        if is_spoilt_by_fork():
+            _log.warning("this worker was forked while the configuration was being applied; another one comes for it")
+            sys.exit(1)
+        application = create_app(self.settings, table=self._table, meter=self.meter, tracing=self._tracing())
         spare_the_collector()
         return application
 
@@ -104,6 +109,9 @@ class Server(BaseApplication):  # type: ignore[misc]
     def is_stopping(self) -> bool:
         """Whether the whole server stops."""
         return self._stopping[0] != 0
+
+    def _tracing(self) -> Tracing | None:
+        return open_tracing() if self.settings.tracing else None
 
     def _for_machines(self) -> list[str]:
         settings = self.settings

@@ -18,10 +18,12 @@ from taxii_server.cli.completion import completion
 from taxii_server.cli.context import Session
 from taxii_server.cli.data import export, import_
 from taxii_server.cli.demo import demo
+from taxii_server.cli.doctor import doctor
 from taxii_server.cli.explain import explain
 from taxii_server.cli.get import get
 from taxii_server.cli.init import init
 from taxii_server.cli.ledger import ledger
+from taxii_server.cli.migrate import migrate
 from taxii_server.cli.mirror import mirror
 from taxii_server.cli.partner import partner
 from taxii_server.cli.policy import policy, who_can
@@ -58,8 +60,9 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 
 for command in (
-    init, serve, demo, check, reload, partner, collection,
+    init, serve, demo, check, doctor, reload, partner, collection,
     token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
-    get, import_, export, backup, restore, verify, retention, completion, mirror,
+    get, import_, export, backup, restore, verify, retention, completion,
+    mirror, migrate,
 ):  # fmt: skip
     main.add_command(command)

@@ -24,6 +24,7 @@ from taxii_server.serving.tls import make_context, warnings_of
 from taxii_server.settings import Settings, masked
 from taxii_server.storage import open_store
 from taxii_server.telemetry.prometheus import open_meter
+from taxii_server.telemetry.tracing import require_tracing
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ def serve(session: Session, /, **flags: Any) -> None:
     make_context(settings)
     set_up_logs(settings.log_format, settings.log_level)
     require_keys(settings)
+    if settings.tracing:
+        require_tracing()
     with session.hub(settings, apply=True) as hub:
         partners = len(hub.snapshot.catalog.policy.audiences)
         collections = len(hub.snapshot.catalog.collections)

@@ -35,6 +35,7 @@ PREFIX = "TAXII_SERVER_"
 #: Names the server.toml itself; see `default_file`.
 FILE_VARIABLE = "TAXII_SERVER_CONFIG"
 #: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
 #: Behind the name of a variable: its value is the name of a file with the value.
 _FILE = "_file"
@@ -219,9 +220,31 @@ def read_api_roots(values: Mapping[str, object], file: str) -> tuple[Mapping[str
         problems += wrong
         if not wrong:
             roots[name] = ApiRoot(name=name, **found)
+    problems += _clashing_paths(roots, file)
     if not values:
         problems.append(Problem(file, "api_roots", "declare at least one, such as [api_roots.hub] with a title"))
     return MappingProxyType(roots), problems
+
+
+def _clashing_paths(roots: Mapping[str, ApiRoot], file: str) -> list[Problem]:
+    """Paths that stand for something else already: another root, or the server itself."""
+    problems = []
+    taken: dict[str, str] = {}
+    for name, root in roots.items():
+        if not root.path:
+            continue
+        first, _, rest = root.path.partition("/")
+        if first in roots and (rest or first != name):
+            message = f"'/{root.path}/' lies below the API root '{first}'; choose a path of its own"
+        elif first in RESERVED and not (first == "taxii2" and _UUID.fullmatch(rest)):
+            message = f"'/{first}/' belongs to the server itself; below it only taxii2/UUID can be an API root"
+        elif root.path in taken:
+            message = f"is the path of '{taken[root.path]}' already"
+        else:
+            taken[root.path] = name
+            continue
+        problems.append(Problem(file, join_key(join_key("api_roots", name), "path"), message))
+    return problems
 
 
 def why_unreadable(error: OSError | UnicodeDecodeError) -> str:

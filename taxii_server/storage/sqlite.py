@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -19,7 +18,6 @@ from typing import Any
 
 from taxii_server.errors import StorageError, StorageUnavailable
 from taxii_server.model import (
-    POSITION_UNIT,
     AppliedCatalog,
     Credential,
     Draft,
@@ -33,6 +31,7 @@ from taxii_server.model import (
 from taxii_server.storage import sqlite_events as events
 from taxii_server.storage.bands import first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.positions import NEXT, positions_after, rounded_up
 from taxii_server.storage.sqlite_chores import SQLiteChores
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
@@ -48,10 +47,6 @@ from taxii_server.times import format_position, instant_key, now_position
 
 #: Strict tables and json_each.
 _OLDEST_SQLITE = (3, 38, 0)
-
-#: How far positions may lie apart, in µs. Drawn from the system: nobody can tell a gap from a step.
-_STEPS = (POSITION_UNIT, 2 * POSITION_UNIT, 3 * POSITION_UNIT)
-_random = random.SystemRandom()
 
 
 class SQLiteStore(Store):
@@ -177,38 +172,30 @@ class SQLiteStore(Store):
             "UPDATE records SET label = ? WHERE position = ?",
             ((label, position) for position, label in plan.relabels.items()),
         )
-        positions = self._take_positions(db, len(plan.inserts))
+        positions = self._take_positions(db, [draft.at for draft, _ in plan.inserts])
         rows = (_row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True))
         db.executemany(INSERT, rows)
         events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
         if plan.event is not None:
-            self._write_event(connection, plan.event, positions)
+            self._write_event(connection, plan.event, positions, plan.event_at())
         return positions
 
-    def _write_event(self, connection: Connection, event: EventPlanner, positions: Sequence[int]) -> None:
-        """Write the event, if there is one, behind everything that there is."""
+    def _write_event(self, connection: Connection, event: EventPlanner, positions: Sequence[int], at: int) -> None:
+        """Write the event, if there is one, behind everything that there is, where it wants to stand."""
         db = connection.db
         planned = event(InsideSQLite(db, connection.want))
         if planned is not None:
-            (base,) = self._take_positions(db, 1)
+            (base,) = self._take_positions(db, [at])
             end = events.write_event(db, planned, base, positions, _log_hash)
             db.execute("UPDATE facts SET last_position = ?", (end,))
 
-    def _take_positions(self, db: sqlite3.Connection, count: int) -> tuple[int, ...]:
-        if not count:
+    def _take_positions(self, db: sqlite3.Connection, wanted: Sequence[int]) -> tuple[int, ...]:
+        if not wanted:
             return ()
-        position = self._advance(db)
-        positions = []
-        for step in _random.choices(_STEPS, k=count):
-            position += step
-            positions.append(position)
-        db.execute("UPDATE facts SET last_position = ?", (position,))
-        return tuple(positions)
-
-    def _advance(self, db: sqlite3.Connection) -> int:
-        """The clock, moved on to the present: a multiple of POSITION_UNIT."""
         (last,) = db.execute("SELECT last_position FROM facts").fetchone()
-        return int(max(last, self._now()) // -POSITION_UNIT * -POSITION_UNIT)
+        positions = positions_after(last, self._now(), wanted)
+        db.execute("UPDATE facts SET last_position = ?", (positions[-1],))
+        return positions
 
     def present(self) -> int:
         return self._now()
@@ -219,7 +206,8 @@ class SQLiteStore(Store):
 
     def tick(self) -> int:
         with self._database.writing() as db:
-            position = self._advance(db)
+            (last,) = db.execute("SELECT last_position FROM facts").fetchone()
+            position = rounded_up(max(last, self._now()))
             db.execute("UPDATE facts SET last_position = ?", (position,))
         return position
 
@@ -381,7 +369,8 @@ class SQLiteStore(Store):
                 if (newest.digest, newest.moment) == (digest, moment):
                     return newest
             if event is not None:
-                self._write_event(connection, event, ())
+                (is_empty,) = db.execute("SELECT NOT EXISTS (SELECT 1 FROM records)").fetchone()
+                self._write_event(connection, event, (), NEXT if is_empty else 0)
             epoch = newest.epoch + 1 if newest else 1
             applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), moment)
             db.execute(

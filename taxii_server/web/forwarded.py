@@ -21,7 +21,7 @@ from typing import Any
 from taxii_server.auth.certificate import Shown, read_header
 from taxii_server.logs import request_id
 from taxii_server.settings import Settings
-from taxii_server.web.places import REQUEST_ID
+from taxii_server.web.places import FROM_PROXY, REQUEST_ID
 
 Address = IPv4Address | IPv6Address
 
@@ -71,7 +71,7 @@ class Forwarded:
             environ["REMOTE_ADDR"] = text
         environ.pop(CERTIFICATE, None)
         is_trusted = self._trusts(address)
-        environ[HANDED_ON] = bool(said) and not is_trusted
+        environ[HANDED_ON], environ[FROM_PROXY] = bool(said) and not is_trusted, is_trusted
         if is_trusted:
             self._take_over(environ, said)
         environ[IN_THE_CLEAR] = (

@@ -71,7 +71,7 @@ class DemoHub(Server):
 
     @staticmethod
     def _token(store: Store, partner: str, kind: str = "token") -> str:
-        credential, secret = new_token(partner, "for a test", kind)
+        credential, secret = new_token(partner, "for a test", kind=kind)
         store.save_credential(credential)
         return secret
 

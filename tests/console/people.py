@@ -59,7 +59,7 @@ def person(world: World, partner: str = "rw", **environ: Any) -> Person:
 
 def operator(world: World, partner: str = "admin") -> Person:
     """Somebody who is logged in with an operator's token."""
-    credential, secret = new_token(partner, "for tests", OPERATOR)
+    credential, secret = new_token(partner, "for tests", kind=OPERATOR)
     world.store.save_credential(credential)
     made = Person(world)
     assert made.log_in(partner, secret).status_code == 303

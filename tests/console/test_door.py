@@ -320,7 +320,7 @@ def test_it_stands_below_the_path_of_the_public_url(make_hub: Any) -> None:
 def test_an_operators_token_opens_the_console_and_nothing_else(hub: World) -> None:
     from taxii_server.auth.secrets import OPERATOR
 
-    credential, secret = new_token("admin", "", OPERATOR)
+    credential, secret = new_token("admin", kind=OPERATOR)
     hub.store.save_credential(credential)
     for header in (f"Bearer {secret}", f"Token {secret}"):
         assert hub.client.get("/taxii2/", headers={"Accept": MT, "Authorization": header}).status_code == 401

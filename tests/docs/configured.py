@@ -14,6 +14,7 @@ from pathlib import Path
 
 from taxii_server import settings
 from taxii_server.catalog import check_catalog, read_files
+from taxii_server.mirror.schema import read_mirrors
 from taxii_server.settings.table import ROWS
 from tests.docs.fences import ROOT, Fence, fences, text_of
 
@@ -35,6 +36,10 @@ def check(fence: Fence, folder: Path) -> None:
     assert raw, "nothing in it"
     if set(raw) <= {*ROWS, "api_roots"}:
         _check_settings(fence.text, folder)
+    elif set(raw) <= {"pull", "push"}:
+        file = folder / "mirrors.toml"
+        file.write_text(fence.text)
+        assert read_mirrors(file)
     elif _is_collection(fence) and fence.page != OWN_POLICY:
         check_catalog(_with_partners_of(fence) | {"collections/snippet.toml": fence.text})
     else:

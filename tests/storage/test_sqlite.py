@@ -438,6 +438,57 @@ class TestProcesses:
         assert len(given) == 8
         assert read(open_sqlite(), query(1)) == tuple(given)
 
+    def test_what_a_child_commits_that_was_forked_in_the_middle_of_a_call_is_there_for_all(
+        self, path: Path, open_sqlite: Opener
+    ) -> None:
+        """SQLite forgets locks over a fork: without care, the parent closes the log that the child writes to."""
+        script = """
+            import threading
+            (label,) = new_labels(store)
+            inside, told, goes_on = threading.Event(), threading.Event(), threading.Event()
+
+            def call():
+                with store._database.connection() as connection:
+                    connection.db.execute("SELECT count(*) FROM records").fetchone()
+                    inside.set()
+                    goes_on.wait(1)
+
+            thread = threading.Thread(target=call)
+            thread.start()
+            inside.wait()
+            (done, tell), (may_go_on, go_on) = os.pipe(), os.pipe()
+            if not (child := os.fork()):
+                insert(store, label, draft())
+                os.write(tell, b".")
+                os.read(may_go_on, 1)
+                insert(store, label, draft())
+                os._exit(0)
+            thread.join()
+            os.read(done, 1)
+            store.close()
+            os.write(go_on, b".")
+            assert os.waitpid(child, 0)[1] == 0
+        """
+        output(in_process(path, script))
+        assert len(read(open_sqlite(), query(1))) == 2
+
+    def test_a_child_that_was_forked_beside_an_endless_call_opens_no_file(self, path: Path) -> None:
+        script = """
+            from taxii_server.errors import StorageError
+            from taxii_server.storage.sqlite_connection import FORKS
+            FORKS.wait_s = 0.1
+            with store._database.connection():
+                if not (child := os.fork()):
+                    try:
+                        store.state()
+                    except StorageError as error:
+                        os._exit(0 if "forked" in str(error) else 2)
+                    os._exit(1)
+            assert os.waitpid(child, 0)[1] == 0
+            store.state()
+        """
+        output(in_process(path, script))
+
 
 def plan_of(store: SQLiteStore, asked: PageQuery) -> list[str]:
     """The steps of SQLite's plan for a page."""

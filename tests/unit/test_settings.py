@@ -237,3 +237,28 @@ def test_api_roots_survive_being_written_and_read(server_toml: Path) -> None:
     assert list(roots) == ["lab", "hub"]
     values, _ = parse_toml(api_roots_text(roots), "f")
     assert read_api_roots(values["api_roots"], "f") == (roots, [])
+
+
+# ---- secrets in files
+
+
+def from_environment(server_toml: Path, environment: Mapping[str, str]) -> Settings:
+    server_toml.write_text(example_text(), encoding="utf-8")
+    return load(server_toml, environment)
+
+
+def test_a_value_can_stand_in_a_file(server_toml: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("mongodb://u:p@db/taxii\n")
+    settings = from_environment(server_toml, {"TAXII_SERVER_STORE_FILE": str(secret)})
+    assert settings.store == "mongodb://u:p@db/taxii"
+    assert settings.sources["store"] == "TAXII_SERVER_STORE_FILE"
+
+
+def test_a_file_with_a_value_that_is_missing_or_one_too_many_is_named(server_toml: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"TAXII_SERVER_STORE_FILE: .*secret: cannot be read: no such file"):
+        from_environment(server_toml, {"TAXII_SERVER_STORE_FILE": str(tmp_path / "secret")})
+    (tmp_path / "secret").write_text("x")
+    both = {"TAXII_SERVER_STORE": "y", "TAXII_SERVER_STORE_FILE": str(tmp_path / "secret")}
+    with pytest.raises(ConfigError, match="TAXII_SERVER_STORE is set as well"):
+        from_environment(server_toml, both)

@@ -302,9 +302,11 @@ def _steps(cost: Cost, query: str) -> int:
 
     cost.get(OBJECTS + query)
     connections = cost.store._database._idle
-    for connection in connections:
-        connection.db.set_progress_handler(step, 1)
-    cost.get(OBJECTS + query)
-    for connection in connections:
-        connection.db.set_progress_handler(None, 1)
+    # Whoever follows the store uses the same connections: it waits for as long.
+    with cost.app.extensions["taxii_server.refresher"]._lock:
+        for connection in connections:
+            connection.db.set_progress_handler(step, 1)
+        cost.get(OBJECTS + query)
+        for connection in connections:
+            connection.db.set_progress_handler(None, 1)
     return steps

@@ -39,8 +39,8 @@ class Watching:
     tracing: bool = row(
         yes_no(),
         False,
-        "Send a trace of each request and of the commands to the store by OpenTelemetry (pip install "
-        "'taxii-server[otel]'). Where to say the variables OTEL_EXPORTER_OTLP_ENDPOINT and others.",
+        "Send a trace of each request and of its commands to the store by OpenTelemetry (pip install "
+        "'taxii-server[otel]'). Where to, and how many, OTEL_EXPORTER_OTLP_ENDPOINT and other variables of it say.",
     )
     shutdown_delay_s: float = row(
         seconds(0),

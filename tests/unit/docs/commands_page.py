@@ -28,6 +28,9 @@ partners and collections; its help says where to put it.
 """
 
 
+_WIDTH = {"terminal_width": 100, "max_content_width": 100}
+
+
 def page() -> str:
     """The whole page."""
     return "\n".join(_lines()).rstrip() + "\n"
@@ -35,11 +38,9 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     yield _HEAD
-    yield from _block(main, click.Context(main, info_name="taxii-server", **_WIDTH))
-    yield from _commands(main, click.Context(main, info_name="taxii-server", **_WIDTH))
-
-
-_WIDTH = {"terminal_width": 100, "max_content_width": 100}
+    context = click.Context(main, info_name="taxii-server", help_option_names=["-h", "--help"], **_WIDTH)
+    yield from _block(main, context)
+    yield from _commands(main, context)
 
 
 def _commands(group: click.Group, parent: click.Context) -> Iterator[str]:
