@@ -37,10 +37,6 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "release-withdrawn": ("a release was taken back", ("partner", "by", "release", "epoch")),
     "quarantine-released": ("what a guard held was stored", _ENTRY),
     "quarantine-dropped": ("what a guard held was erased", _ENTRY),
-    "moved-in": (
-        "objects of another server were stored",
-        ("partner", "stored", "present", "refused", "quarantined"),
-    ),
     "removed": ("retention removed records", ("partner", "collection", "count")),
     "mirrored": (
         "a page of a mirror was stored (its objects are those of a POST)",
@@ -55,6 +51,7 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("partner", "stored", "present", "refused", "quarantined"),
     ),
     "console-login": ("somebody logged in to the console", (*_WHO, "address")),
+    "console-looked": ("an operator looked at a page for operators", (*_WHO, "page", "about")),
 }
 
 
