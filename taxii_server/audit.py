@@ -51,6 +51,7 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("partner", "stored", "present", "refused", "quarantined"),
     ),
     "console-login": ("somebody logged in to the console", (*_WHO, "address")),
+    "console-looked": ("an operator looked at a page for operators", (*_WHO, "page", "about")),
 }
 
 
