@@ -37,13 +37,13 @@ NOTHING_NEW = "?added_after=2100-01-01T00:00:00Z"
 
 
 class Commands(CommandListener):
-    """The commands and statements of all threads but the one that follows the store."""
+    """The commands and statements of all threads but those that follow the store and keep it in order."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
     def add(self, name: str) -> None:
-        if threading.current_thread().name != "refresher":
+        if threading.current_thread().name not in ("refresher", "upkeep"):
             self.names.append(name)
 
     def started(self, event: Any) -> None:
