@@ -53,7 +53,7 @@ def test_every_command_that_a_page_names_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", pages())
 def test_every_setting_that_a_page_sets_exists(page: str) -> None:
-    """As `NAME = value` in the text, or as TAXII_SERVER_NAME, with _FILE or without; keys of rules, partners and collections count, too."""
+    """As `NAME = value` in the text, or as TAXII_SERVER_NAME; keys of rules, partners and collections count, too."""
     keys = {name for name in re.findall(r"\bTAXII_SERVER_([A-Z_]+)\b", text_of(page)) if name != "CONFIG"}
     assert {
         key for key in keys if key.lower().removesuffix("_file") not in ROWS and not key.startswith("API_ROOTS__")
