@@ -176,6 +176,9 @@ class _Gathered:
                     )
                 )
             self.values["default_page"] = self.values["max_page"]
+        if self.values["metrics_port"] == self.values["port"]:
+            message = f"{self.values['port']} is the port of the server itself (port); choose another one"
+            self.problems.append(Problem(self.file_name, "metrics_port", message))
         self.problems += [*self._incomplete_oidc(), *self._open_secrets()]
         if self.problems:
             raise ConfigError(self.problems)

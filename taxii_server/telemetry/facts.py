@@ -39,7 +39,8 @@ class Facts(Collector):
 
     def collect(self) -> Iterator[Family]:
         yield _gauge(metering.BUILD, [((__version__,), 1)])
-        yield _gauge(metering.READY, [((), self._is_ready())])
+        is_ready = self._is_ready()
+        yield _gauge(metering.READY, [((), is_ready)])
         snapshot = self._hub.in_force
         if snapshot is not None:
             yield _gauge(metering.POLICY, [((snapshot.catalog.digest,), 1)])
@@ -48,7 +49,8 @@ class Facts(Collector):
             yield _gauge(metering.VISIBLE, _by_name(counts.visible))
             yield _gauge(metering.HIDDEN, counts.hidden.items())
             yield _gauge(metering.COUNTED_AT, [((), counts.at_s)])
-        vitals = self._look()
+        # A database that does not answer is not waited for twice.
+        vitals = self._look() if is_ready else None
         if vitals is not None:
             yield from _of_store(vitals)
 

@@ -240,6 +240,11 @@ def test_api_roots_survive_being_written_and_read(server_toml: Path) -> None:
     assert read_api_roots(values["api_roots"], "f") == (roots, [])
 
 
+def test_the_machines_get_no_port_that_is_taken(server_toml: Path) -> None:
+    with pytest.raises(ConfigError, match="metrics_port: 7 is the port of the server itself"):
+        read(server_toml, "port = 7\nmetrics_port = 7")
+
+
 # ---- secrets in files
 
 
