@@ -13,10 +13,11 @@ from rich.markup import escape
 from taxii_server import settings as settings_module
 from taxii_server.auth.provider import require_keys
 from taxii_server.catalog import read_files
-from taxii_server.cli.context import Command, Session, out, pass_session, require_private
+from taxii_server.cli.context import Command, Session, out, pass_session, progress_bar, require_private
 from taxii_server.cli.tables import json_option, print_json, print_rows
 from taxii_server.errors import ConfigError
 from taxii_server.serving.tls import make_context, warnings_of
+from taxii_server.storage import open_store
 
 _SETTINGS = ("setting", "value", "from")
 
@@ -41,6 +42,7 @@ def check(session: Session, show: bool, as_json: bool) -> None:
         shown = list(settings_module.show(settings)) if show else []
         if show and not as_json:
             print_rows(_SETTINGS, [(row.name, row.value, row.source) for row in shown])
+        open_store(settings.store).close()  # raises for what is no store; nothing is opened
         require_private(settings)
         require_keys(settings)
         catalog = session.catalog(settings)
@@ -97,6 +99,7 @@ def reload(session: Session) -> None:
     settings = session.settings()
     with session.hub(settings) as hub:
         before = hub.snapshot.epoch
-        applied = hub.apply(read_files(settings), getpass.getuser())
+        with progress_bar("labelling records for the new policy") as advance:
+            applied = hub.apply(read_files(settings), getpass.getuser(), advance)
     changed = "is in force" if applied.epoch != before else "was in force already"
     out.print(f"[green]ok[/green] configuration {applied.digest[:12]} {changed} (epoch {applied.epoch})")

@@ -225,6 +225,7 @@ def _write_files(folder: Path, files: Mapping[str, str]) -> bool:
         path = folder / name
         if path.exists() and path.read_text(encoding="utf-8") != files[name]:
             raise MigrateError(f"{path} is there already, and is another one; name an empty folder")
+    (folder / "collections").mkdir(parents=True, exist_ok=True)  # also when the old server has none
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(files[name], encoding="utf-8")

@@ -13,7 +13,7 @@ import click
 import orjson
 from rich.markup import escape
 
-from taxii_server.auth.secrets import expiry_of, new_password, new_token
+from taxii_server.auth.secrets import OPERATOR, TOKEN, expiry_of, new_password, new_token
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar, require_partner
 from taxii_server.cli.naming import PARTNER
 from taxii_server.cli.tables import json_option, print_found, print_json
@@ -57,22 +57,31 @@ def token() -> None:
     "--comment", default="", help="What it is for; 'token list' shows it, and the partner sees it among its rights."
 )
 @click.option("--expires", callback=_end, metavar="WHEN", help="90d, 12h, 26w, or a time (RFC 3339). Default: never.")
+@click.option(
+    "--operator", is_flag=True, help="For a person who runs the hub: opens the console's pages for operators."
+)
 @click.option("--quiet", is_flag=True, help="Print the secret and nothing else, for scripts.")
 @json_option
 @pass_session
-def new(session: Session, partner: str, comment: str, expires: datetime | None, quiet: bool, as_json: bool) -> None:
+def new(
+    session: Session, partner: str, comment: str, expires: datetime | None, operator: bool, quiet: bool, as_json: bool
+) -> None:
     """Make a token for PARTNER and print its secret once.
 
     The secret is stored nowhere. The partner sends it as Bearer token, or as password of HTTP Basic with
     its own name as user. Running servers know it within a second.
 
+    With --operator it is for a person, who logs in to the console with PARTNER's name and sees what PARTNER sees and,
+    besides, the pages for operators: partners, policy, ledger, all that is hidden. The API does not take such a token.
+
     \b
-    Example:
+    Examples:
       taxii-server token new cert-fr --comment "MISP in Paris" --expires 90d
+      taxii-server token new interpol --operator --comment "Anna, operations"
     """
     with session.hub() as hub:
         require_partner(hub, partner)
-        credential, secret = new_token(partner, comment, expires)
+        credential, secret = new_token(partner, comment, expires, OPERATOR if operator else TOKEN)
         hub.store.save_credential(credential)
     if as_json:
         print_json({**_described(credential, None), "secret": secret})
@@ -83,6 +92,9 @@ def new(session: Session, partner: str, comment: str, expires: datetime | None, 
     until = f", good until {_expires(credential)}" if expires else ""
     out.print(f"Token {credential.id} for {partner}{until}. It is shown this once:\n")
     click.echo(f"  {secret}\n")
+    if operator:
+        out.print(f"Log in to the console at /console/ with the name {partner} and this token. It opens nothing else.")
+        return
     out.print(f"Bearer: Authorization: Bearer <token>     Basic: user {partner}, password <token>")
 
 

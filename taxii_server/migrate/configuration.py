@@ -115,7 +115,7 @@ class _Writer:
     def _audience(self, name: str, user: str, kind: str) -> str:
         return _table(
             f"audience.{_key(name)}",
-            title=_line(user),
+            title=_line(user) or name,
             kind=kind,
             clearance=self._wishes.clearance,
             groups=[self._group],
@@ -266,7 +266,7 @@ class _Writer:
                 "store": self._wishes.store,
                 "config_files": ["partners.toml", "policy.toml"],
                 "collections_dir": "../collections",
-                "title": _line(self._server.title),
+                "title": _line(self._server.title) or "TAXII server",
                 "description": _line(self._server.description),
                 "contact": _line(self._server.contact),
             }
@@ -302,6 +302,12 @@ class _Writer:
                 )
             if each.alias and not self._keeps_alias(each):
                 notes.append(f"collection '{each.title}': its alias {each.alias!r} is taken, or cannot stand in a URL")
+        notes += [
+            f"API root '/{root.path}/' is a path of this server itself: it is '/{self._names.roots[root.path]}/' here. "
+            "Its clients have to change their settings"
+            for root in self._server.roots
+            if not self._keeps_path(root)
+        ]
         notes += [f"user '{old}' is partner '{name}' here" for old, name in self._names.users.items() if old != name]
         return notes
 

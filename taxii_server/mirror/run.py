@@ -22,6 +22,7 @@ from taxii_server.mirror.state import State, Turn
 from taxii_server.mirror.walk import WalkBroken
 from taxii_server.model import Actor, Origin
 from taxii_server.service.hub import Hub
+from taxii_server.settings.rows import unknown
 
 _MAX_WARNINGS = 50
 
@@ -155,13 +156,11 @@ def complete(hub: Hub, mirror: Mirror) -> tuple[Mirror, Collection]:
     catalog = hub.snapshot.catalog
     collection = catalog.collections.get(mirror.collection)
     if collection is None:
-        known = ", ".join(sorted(catalog.collections))
-        raise _wrong(mirror, "collection", f"there is no collection '{mirror.collection}' here (known: {known})")
+        raise _wrong(mirror, "collection", unknown("collection", mirror.collection, catalog.collections))
     partner = mirror.partner or collection.owner or ""
     if partner not in catalog.policy.audiences:
-        known = ", ".join(sorted(catalog.policy.audiences))
-        what = f"there is no partner '{partner}'" if partner else f"'{mirror.collection}' has no owner; name one"
-        raise _wrong(mirror, "partner", f"{what} (known: {known})")
+        nobody = f"'{mirror.collection}' has no owner: say as which partner objects are posted"
+        raise _wrong(mirror, "partner", unknown("partner", partner, catalog.policy.audiences) if partner else nobody)
     rights = catalog.rights(collection, partner)
     if mirror.kind == "pull" and not rights.write:
         raise _wrong(mirror, "partner", f"{partner} may not write to {collection.name} (see writers in its file)")

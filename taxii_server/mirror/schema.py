@@ -216,7 +216,7 @@ def _contradictions(mirror: Mirror, file: str, key: str) -> list[Problem]:
     if mirror.client_key and not mirror.client_certificate:
         wrong("client_key", "there is no client_certificate that it belongs to")
     if mirror.kind == "push" and not mirror.partner:
-        wrong("partner", "missing: who gets what is pushed? It gets what that partner may read here")
+        wrong("partner", "missing (--as): which partner is the peer? It gets what that partner may read here")
     if mirror.kind == "push" and mirror.follow_deletions:
         wrong("follow_deletions", "only a pull can follow deletions; TAXII has no message for them")
     return problems

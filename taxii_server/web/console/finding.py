@@ -17,6 +17,8 @@ _HASHES = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 128: "SHA-512"}
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _DEFANGED = (("hxxp", "http"), ("[.]", "."), ("(.)", "."), ("[:]", ":"), ("[at]", "@"), ("[@]", "@"))
 MAX_CHARS = 2_000
+#: Texts that every object has.
+_NO_WORDS = frozenset({"id", "type", "spec_version", "created", "modified", "pattern_type", "pattern_version"})
 
 
 def refanged(text: str) -> str:
@@ -58,7 +60,7 @@ def _id(kind: str, contributing: object) -> str:
 
 
 def holds(text: str) -> Callable[[Served], bool]:
-    """Whether a text of an object (any property but ids and times) holds this one, capitals aside."""
+    """Whether a text of an object (any property that says something) holds this one, capitals aside."""
     wanted = plain_word(text)
 
     def fits(item: Served) -> bool:
@@ -79,6 +81,6 @@ def _texts(value: object, name: str = "") -> list[str]:
             left += value.items()
         elif isinstance(value, list):
             left += [(name, each) for each in value]
-        elif isinstance(value, str) and not (name == "id" or name.endswith(("_ref", "_refs"))):
+        elif isinstance(value, str) and name not in _NO_WORDS and not name.endswith(("_ref", "_refs")):
             found.append(value)
     return found

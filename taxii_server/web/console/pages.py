@@ -31,7 +31,7 @@ def error_page(status: int, words: str = "") -> tuple[str, int]:
     """The page that says what went wrong; a fault of ours says nothing more."""
     fault = "The server failed", "Its operator finds the reason in the log."
     title, usual = _ERRORS.get(status, fault if status >= 500 else ("This could not be done", ""))
-    return render("error.html", status, title=title, words=words or usual)
+    return render("error.html", status, title=title, words=words or usual, here="")
 
 
 def moment(us: int | None) -> str:

@@ -30,7 +30,7 @@ def clean(text: object, limit: int = LONG) -> str:
         if char in _PLAIN:
             shown.append(char)
         elif category in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-            shown.append(f"\N{LEFT-POINTING ANGLE BRACKET}U+{ord(char):04X}\N{RIGHT-POINTING ANGLE BRACKET}")
+            shown.append(f"\N{MATHEMATICAL LEFT ANGLE BRACKET}U+{ord(char):04X}\N{MATHEMATICAL RIGHT ANGLE BRACKET}")
         else:
             shown.append(char)
     rest = len(value) - limit

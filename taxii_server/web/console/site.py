@@ -123,9 +123,10 @@ def require_operator() -> None:
         raise NotFound
 
 
-def record(event: str, **facts: object) -> None:
-    """An audit line about what an operator looked at or did here."""
-    audit.record(f"console-{event}", partner=visit().actor.partner, credential=visit().actor.credential, **facts)
+def looked(name: str, about: str = "") -> None:
+    """An audit line: an operator looked at this page, about this object or partner."""
+    actor = visit().actor
+    audit.record("console-looked", partner=actor.partner, credential=actor.credential, page=name, about=about or None)
 
 
 def page(blueprint: Blueprint, rule: str, *methods: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

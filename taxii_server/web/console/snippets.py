@@ -42,7 +42,7 @@ class Snippet:
 
 
 def snippets(place: Place) -> list[Snippet]:
-    """One for each client that partners of such hubs use."""
+    """One for each client that partners of such hubs use; docs/partners.md has more, and what was tried."""
     login = (("User name", place.partner), ("Password", SECRET))
     return [
         Snippet(
@@ -60,9 +60,9 @@ def snippets(place: Place) -> list[Snippet]:
         Snippet(
             "OpenCTI",
             "opencti",
-            "Data \N{RIGHTWARDS ARROW} Ingestion \N{RIGHTWARDS ARROW} TAXII feeds \N{RIGHTWARDS ARROW} Create.",
+            "Data > Ingestion > TAXII feeds. It fetches one page a run, so a first copy takes some runs.",
             rows=(
-                ("TAXII server URL", place.root_url),
+                ("TAXII server URL", place.root_url.rstrip("/")),
                 ("TAXII version", "TAXII 2.1"),
                 ("TAXII collection", place.collection),
                 ("Authentication type", "Basic user / password"),
@@ -72,13 +72,13 @@ def snippets(place: Place) -> list[Snippet]:
         Snippet(
             "MISP",
             "misp",
-            "MISP pushes to TAXII servers and does not poll them: fetch a page, wrap it as a bundle, upload it.",
+            "MISP pushes to TAXII 2.1 servers and does not poll them: fetch a page, bundle it, import that.",
             code=_misp(place),
         ),
         Snippet(
             "Microsoft Sentinel",
             "sentinel",
-            "The data connector is called Threat intelligence - TAXII. It needs an https address on the internet.",
+            "Data connectors > Threat intelligence - TAXII. The hub has to be reachable from the internet.",
             rows=(
                 ("Friendly name", place.title),
                 ("API root URL", place.root_url),
@@ -89,11 +89,9 @@ def snippets(place: Place) -> list[Snippet]:
         Snippet(
             "Splunk Enterprise Security",
             "splunk",
-            "A threat intelligence source of type TAXII. Newer releases keep the password among the credentials.",
+            "Configure > Data enrichment > Threat intelligence management (from 8.2 on); the password is kept apart.",
             rows=(
-                ("Type", "taxii2"),
-                ("URL", f"{place.base}/taxii2/"),
-                ("API root", place.root_url),
+                ("URL", place.root_url),
                 ("Collection", place.collection),
                 *login,
             ),
@@ -123,6 +121,5 @@ def _misp(place: Place) -> str:
     return (
         f"{_curl(place).rstrip()} \\\n"
         '  | jq \'{type: "bundle", id: ("bundle--" + $id), objects: .objects}\' --arg id "$(uuidgen)" > page.json\n'
-        "curl -s -H 'Authorization: YOUR-MISP-KEY' -H 'Accept: application/json' \\\n"
-        "  -H 'Content-Type: application/json' --data @page.json https://YOUR-MISP/events/upload_stix/2\n"
+        "# then in MISP: Import from... > STIX 2.x, or its REST endpoint /events/upload_stix/2\n"
     )
