@@ -36,7 +36,7 @@ from taxii_server.telemetry.stores import timed, watch
 from taxii_server.telemetry.tracing import Tracing
 from taxii_server.web import collection, discovery, metrics, objects, openapi, ops, quarantine, releases, rights
 from taxii_server.web.bodies import Bodies
-from taxii_server.web.console import door, feed, review
+from taxii_server.web.console import door, feed, operator, review
 from taxii_server.web.console.mount import Mounted
 from taxii_server.web.console.session import Sessions
 from taxii_server.web.console.site import Parts, create_site
@@ -119,7 +119,7 @@ def create_app(
                 seen=seen,
                 require_fresh=refresher.require_fresh,
             ),
-            (door.blueprint, feed.blueprint, review.blueprint),
+            (door.blueprint, feed.blueprint, review.blueprint, operator.blueprint),
         )
         app.extensions["taxii_server.console"] = console
         app.wsgi_app = Mounted(app.wsgi_app, console)  # type: ignore[method-assign]

@@ -37,16 +37,6 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "release-withdrawn": ("a release was taken back", ("partner", "by", "release", "epoch")),
     "quarantine-released": ("what a guard held was stored", _ENTRY),
     "quarantine-dropped": ("what a guard held was erased", _ENTRY),
-    "moved-in": (
-        "migrate took over the objects of another server",
-        ("partner", "stored", "present", "refused", "quarantined"),
-    ),
-    "mirrored": (
-        "a mirror took over objects of another server",
-        ("mirror", "partner", "collection", "total", "failure"),
-    ),
-    "mirrored-deletions": ("a mirror followed deletions", ("mirror", "partner", "collection", "count")),
-    "console-login": ("somebody logged in to the console", (*_WHO, "address")),
     "removed": ("retention removed records", ("partner", "collection", "count")),
     "mirrored": (
         "a page of a mirror was stored (its objects are those of a POST)",

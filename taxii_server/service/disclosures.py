@@ -123,10 +123,16 @@ class Disclosures:
         the store and the recorded deletions tell, else `unknown`.
         """
         for entry in self._store.ledger.find(LedgerQuery(partner=partner, since=since)):
-            event = _event(entry)
-            if event.kind == "refused" and event.object and "reason" not in event.facts:
-                event = replace(event, facts={**event.facts, "reason": self._reason(event)})
-            yield event
+            yield self._explained(_event(entry))
+
+    def latest(self, partner: str, limit: int) -> list[Event]:
+        """The last things recorded of the partner, as `what_did` tells them, newest first."""
+        return [self._explained(_event(entry)) for entry in self._store.ledger.latest(partner, limit)]
+
+    def _explained(self, event: Event) -> Event:
+        if event.kind == "refused" and event.object and "reason" not in event.facts:
+            return replace(event, facts={**event.facts, "reason": self._reason(event)})
+        return event
 
     def _reason(self, event: Event) -> str:
         held = any(

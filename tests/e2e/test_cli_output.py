@@ -21,6 +21,7 @@ from rich.console import Console
 from taxii_server.auth.directory import Directory
 from taxii_server.auth.secrets import expiry_of, new_password, new_token, token_id, token_matches
 from taxii_server.cli import context, main, tables
+from taxii_server.cli.overview import SECTIONS
 from taxii_server.model import Credential
 from tests.e2e.server import Server, environment
 from tests.e2e.test_cli import commands
@@ -87,6 +88,14 @@ def test_help_fits_a_terminal_of_80_columns(path: tuple[str, ...]) -> None:
     text = CliRunner().invoke(main, [*path, "--help"], terminal_width=80).output
     said = text.partition("Example")[0] + text.partition("\nOptions:")[2]
     assert [line for line in said.splitlines() if len(line) > 80] == []
+
+
+def test_the_program_shows_each_command_once_in_a_few_words() -> None:
+    named = [name for section in SECTIONS.values() for name in section]
+    assert sorted(named) == sorted(main.commands)
+    text = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    assert "..." not in text.partition("\nBegin:")[2]
+    assert "More:" not in text
 
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)

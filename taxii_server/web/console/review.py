@@ -57,7 +57,7 @@ def entries() -> Any:
             review = Review(visit(), root, collection.id)
         except NotFound:
             continue
-        found = review.entries(states, _A_PAGE + 1, _after() if request.args.get("in") else None)
+        found = review.entries(states, _A_PAGE + 1, after() if request.args.get("in") else None)
         last = found[_A_PAGE - 1].entry if len(found) > _A_PAGE else None
         url = path_of(f"{PREFIX}/{root}/collections/{collection.id}/quarantine/")
         boxes.append(Box(collection, found[:_A_PAGE], url, "" if last is None else f"{last.held}-{last.id}"))
@@ -91,7 +91,8 @@ def drop(api_root: str, name: str, entry_id: str) -> Any:
     return redirect(path_of(f"{PREFIX}/{api_root}/collections/{name}/quarantine/{entry_id}/"), 303)
 
 
-def _after() -> tuple[int, str] | None:
+def after() -> tuple[int, str] | None:
+    """The place after which a page of entries begins, from the query. Raises BadQuery."""
     token = request.args.get("next", "")
     if not token:
         return None

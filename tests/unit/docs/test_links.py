@@ -79,10 +79,10 @@ def test_the_error_codes_of_the_description_are_those_of_the_code() -> None:
     assert described == {code for code, _ in errors._TITLES.values()} | {"bad-query"}
 
 
-def test_every_reader_has_five_tasks_and_each_leads_to_its_place() -> None:
+def test_every_reader_has_five_tasks_at_least_and_each_leads_to_its_place() -> None:
     chapters = text_of("docs/README.md").split("\n## ")[1:]
     for chapter in chapters:
         tasks = re.findall(r"^\| (?!task |---)(.+) \| (.+) \|$", chapter, re.MULTILINE)
-        assert len(tasks) == 5, chapter
+        assert len(tasks) >= 5, chapter
         assert all("](" in place for _, place in tasks), chapter
     assert len(chapters) == 6
