@@ -72,3 +72,38 @@ def test_fragments_do_not_replace_files(config: Path, tmp_path: Path) -> None:
     done = run(*words, status=1)
     assert "name an empty folder" in done.stderr
     assert (tmp_path / "review/config/policy-medallion.toml").read_text() == "# reviewed"
+
+
+def test_the_configuration_of_a_new_hub_can_be_edited_before_anything_is_moved(tmp_path: Path) -> None:
+    """Applied as often as one likes: while the hub is empty, old dates keep their places."""
+    words = (*source(tmp_path, [(ONE, START, indicator(1))]), "--new-hub", tmp_path / "new")
+    run(*words, "--config-only")
+    assert not (tmp_path / "new/var").exists()
+    config, partners = tmp_path / "new/config/server.toml", tmp_path / "new/config/partners.toml"
+    for clearance in ("green", "amber"):
+        partners.write_text(re.sub("clearance = .amber[+]strict.|clearance = .green.", f'clearance = "{clearance}"',
+                                   partners.read_text()))  # fmt: skip
+        policy = tmp_path / "new/config/policy.toml"
+        policy.write_text(re.sub("tlp:(amber[+]strict|green)", f"tlp:{clearance}", policy.read_text()))
+        run("--config", config, "policy", "apply")
+    done = run(*words)
+    assert "its configuration is used as it is" in done.stdout
+    assert "not the one in force" not in done.stdout
+    page = run("--config", config, "get", f"/{ROOT}/collections/{ONE}/manifest/", "--as", "new-one").stdout
+    assert "2025-05-05T10:00:00.000000Z" in page
+    partners.write_text(partners.read_text() + "# edited\n")
+    assert "not the one in force" in run(*words).stdout
+
+
+def test_a_user_does_not_become_a_partner_who_is_called_the_same(config: Path, tmp_path: Path) -> None:
+    """Whoever had a password for `cert-fr` on the old server is not CERT-FR here, unless the operator says so."""
+    for number, id_ in enumerate((ONE, TWO)):
+        text = (tmp_path / "collections/drop-bt.toml").read_text()
+        text = re.sub("(?m)^id = .*$", f'id = "{id_}"', text)
+        text = re.sub("(?m)^(title|alias) = .*$", rf'\1 = "moved-{number}"', text)
+        (tmp_path / f"collections/moved-{number}.toml").write_text(text)
+    words = ("--config", config, *source(tmp_path, [(ONE, START, indicator(1))]), "--as", "bt")
+    done = run(*words)
+    assert "ok stored: 1" in done.stdout
+    assert "user cert-fr (-): there is no partner" in done.stdout
+    assert "cert-fr" not in run("--config", config, "token", "list").stdout
