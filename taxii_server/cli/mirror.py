@@ -193,6 +193,34 @@ def list_(session: Session, as_json: bool) -> None:
     print_rows(titles, rows, numbers=(7, 8))
 
 
+@mirror.command(cls=Command)
+@click.argument("name")
+@pass_session
+def forget(session: Session, name: str) -> None:
+    """Forget how far the mirror NAME came, so that it is not listed and watched any more. What it brought stays.
+
+    Should it run again, it reads everything again.
+
+    \b
+    Example:
+      taxii-server mirror forget cert-eu
+    """
+    with session.hub() as hub:
+        keys = _keys(hub, name)
+        for key in keys:
+            with states.turn(hub.store, key):
+                states.forget(hub.store, key)
+    out.print(f"forgotten: {name}", markup=False)
+
+
+def _keys(hub: Hub, name: str) -> list[str]:
+    """The mirrors of this name, or with this key, that were ever run."""
+    keys = [each.key for each in states.every(hub.store) if name in (each.name, each.key)]
+    if not keys:
+        raise click.BadParameter(f"no mirror '{name}' was ever run (see taxii-server mirror list)")
+    return keys
+
+
 def _declared(file: Path) -> list[Mirror]:
     """The mirrors of the file if there is one; what is wrong with it is told."""
     try:
@@ -220,9 +248,7 @@ def refused(session: Session, name: str, as_json: bool) -> None:
     """
     settings = session.settings()
     with session.hub(settings) as hub:
-        keys = [each.key for each in states.every(hub.store) if name in (each.name, each.key)]
-    if not keys:
-        raise click.BadParameter(f"no mirror '{name}' was ever run (see taxii-server mirror list)")
+        keys = _keys(hub, name)
     found = []
     for key in keys:
         with Papers(Path(settings.mirrors_dir), key, check_modes=settings.check_file_modes) as papers:

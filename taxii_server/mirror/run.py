@@ -70,6 +70,8 @@ class Surroundings:
     told: Callable[[str], None] = lambda message: None
     #: how long one pause may be; a peer that asks for a longer one is left alone until the next run
     longest_pause_s: float = 120.0
+    #: how often a service does this; 0: it is done by hand
+    interval_s: float = 0.0
 
 
 class Job(ABC):
@@ -96,6 +98,8 @@ class Job(ABC):
                 self.state = replace(known, name=self.mirror.name, last_error="", not_before=0)
             if from_start:
                 self.state.cursor = {}
+            if self.around.interval_s:
+                self.state.interval_s = self.around.interval_s
             self.state.last_run = store.present()
             check_modes = settings.check_file_modes
             with (

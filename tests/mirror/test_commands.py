@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from taxii_server import metering
 from taxii_server.cli import main
 from taxii_server.mirror.schema import Mirror
 from taxii_server.settings.rows import rows_of
+from taxii_server.telemetry.facts import Facts
 from tests.mirror.conftest import Hub
 from tests.mirror.hostile import Reply, in_turn, page, upstream
 from tests.mirror.test_odd_peers import statuses
@@ -24,6 +26,21 @@ def mirror(hub: Hub, *arguments: str, status: int = 0, **environment: str) -> Re
     result = CliRunner().invoke(main, ["--config", config, "mirror", *arguments], env=environment)
     assert result.exit_code == status, result.output
     return result
+
+
+def metrics(hub: Hub, name: str) -> dict[str, float]:
+    """What the metrics of the hub say of a mirror."""
+    samples = [
+        each for family in Facts(hub.world.hub, lambda: True, lambda: None).collect() for each in family.samples
+        if each.labels.get("mirror") == name
+    ]  # fmt: skip
+    told: dict[str, float] = {each.labels["result"]: each.value for each in samples if "result" in each.labels}
+    for each in samples:
+        if each.name == metering.MIRROR_INTERVAL.name:
+            told["interval"] = each.value
+        elif each.name == metering.MIRROR_SUCCESS.name:
+            told["done"] = each.value > 1.7e9
+    return told
 
 
 def test_a_pull_tells_what_it_did_and_what_was_refused(small_hub: Hub) -> None:
@@ -80,9 +97,18 @@ def test_mirrors_of_the_file_are_run_by_name_and_all_at_once(small_hub: Hub, tmp
         assert {f"in-{here}", f"out-{out}"} <= {each["name"] for each in before if each["last_run"] is None}
         reports = json.loads(mirror(small_hub, "run", "--once", "--json", **environment).stdout)
         assert [(each["name"], each["counts"]["stored"]) for each in reports] == [(f"in-{here}", 1), (f"out-{out}", 1)]
+        assert metrics(small_hub, f"in-{here}") == {
+            "interval": 300,
+            "stored": 1,
+            "refused": 0,
+            "deleted": 0,
+            "done": True,
+        }
         again = mirror(small_hub, "pull", f"in-{here}", "--from-start", **environment)
         assert "1 received, 0 stored, 1 here already" in again.stdout
         assert "1 received, 1 stored" in mirror(small_hub, "push", f"out-{out}", "--from-start", **environment).stdout
+        mirror(small_hub, "forget", f"in-{here}")
+        assert metrics(small_hub, f"in-{here}") == {}
         assert "there is no mirror 'other'" in mirror(small_hub, "pull", "other", status=2, **environment).stderr
 
 
