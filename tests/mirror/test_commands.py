@@ -45,22 +45,24 @@ def metrics(hub: Hub, name: str) -> dict[str, float]:
 
 def test_a_pull_tells_what_it_did_and_what_was_refused(small_hub: Hub) -> None:
     good, bad = indicator(), indicator(created=5)
+    escape = indicator(id_="\x1b[2Jindicator--1")
     here = small_hub.lane()
     arguments = ("--into", f"lane-{here}", "--as", "admin", "--name", f"told-{here}")
-    with upstream(in_turn(page([good, bad]))) as peer:
+    with upstream(in_turn(page([good, escape, bad]), page([good, bad]))) as peer:
         result = mirror(small_hub, "pull", peer.url, *arguments, TAXII_MIRROR_TOKEN="very-secret")
-        assert f"told-{here}: 2 received, 1 stored, 0 here already, 1 refused" in result.stdout
+        assert f"told-{here}: 3 received, 1 stored, 0 here already, 2 refused" in result.stdout
+        assert "\x1b" not in result.output
         assert bad["id"] in result.stderr
         assert peer.requests[0].headers["Authorization"] == "Bearer very-secret"
         report = json.loads(mirror(small_hub, "pull", peer.url, *arguments, "--json").stdout)
     assert report["counts"]["refusals"][0]["id"] == bad["id"]
     assert (report["complete"], report["counts"]["present"]) == (True, 1)
-    (refused,) = json.loads(mirror(small_hub, "refused", f"told-{here}", "--json").stdout)
+    refused, _ = json.loads(mirror(small_hub, "refused", f"told-{here}", "--json").stdout)["refused"]
     assert (refused["id"], refused["times"]) == (bad["id"], 2)
     assert bad["id"] in mirror(small_hub, "refused", f"told-{here}").stdout
-    listed = json.loads(mirror(small_hub, "list", "--json").stdout)
+    listed = json.loads(mirror(small_hub, "list", "--json").stdout)["mirrors"]
     (mine,) = [each for each in listed if each["name"] == f"told-{here}"]
-    assert (mine["stored"], mine["refused"], mine["seen_up_to"]) == (1, 2, "2026-01-01T00:00:00.000001Z")
+    assert (mine["stored"], mine["refused"], mine["seen_up_to"]) == (1, 3, "2026-01-01T00:00:00.000001Z")
     assert "very-secret" not in json.dumps(listed)
     assert "was ever run" in mirror(small_hub, "refused", "nobody", status=2).stderr
 
@@ -93,7 +95,7 @@ def test_mirrors_of_the_file_are_run_by_name_and_all_at_once(small_hub: Hub, tmp
             f'[pull.in-{here}]\nurl = "{peer.url}"\ncollection = "lane-{here}"\npartner = "admin"\n'
             f'[push.out-{out}]\nurl = "{target.url}"\ncollection = "lane-{out}"\npartner = "admin"\n'
         )
-        before: list[dict[str, Any]] = json.loads(mirror(small_hub, "list", "--json", **environment).stdout)
+        before: list[dict[str, Any]] = json.loads(mirror(small_hub, "list", "--json", **environment).stdout)["mirrors"]
         assert {f"in-{here}", f"out-{out}"} <= {each["name"] for each in before if each["last_run"] is None}
         reports = json.loads(mirror(small_hub, "run", "--once", "--json", **environment).stdout)
         assert [(each["name"], each["counts"]["stored"]) for each in reports] == [(f"in-{here}", 1), (f"out-{out}", 1)]
@@ -104,6 +106,14 @@ def test_mirrors_of_the_file_are_run_by_name_and_all_at_once(small_hub: Hub, tmp
             "deleted": 0,
             "done": True,
         }
+        check = [*("--config", str(small_hub.folder / "config/server.toml")), "check"]
+        assert CliRunner().invoke(main, check, env=environment).exit_code == 0
+        wrong = file.with_name("wrong.toml")
+        wrong.write_text(file.read_text().replace('"admin"', '"ro"'))
+        told = CliRunner().invoke(main, check, env={"TAXII_SERVER_MIRRORS_FILE": str(wrong)})
+        assert told.exit_code == 2
+        assert f"mirror in-{here}: partner: ro may not write" in told.stderr
+        assert f"mirror out-{out}: partner: ro may not read" in told.stderr
         again = mirror(small_hub, "pull", f"in-{here}", "--from-start", **environment)
         assert "1 received, 0 stored, 1 here already" in again.stdout
         assert "1 received, 1 stored" in mirror(small_hub, "push", f"out-{out}", "--from-start", **environment).stdout
