@@ -37,11 +37,6 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "release-withdrawn": ("a release was taken back", ("partner", "by", "release", "epoch")),
     "quarantine-released": ("what a guard held was stored", _ENTRY),
     "quarantine-dropped": ("what a guard held was erased", _ENTRY),
-    "mirrored": ("objects of a peer were stored, or refused", ("mirror", "partner", "collection", "total", "failure")),
-    "mirrored-deletions": (
-        "what a peer does not have any more was deleted",
-        ("mirror", "partner", "collection", "count"),
-    ),
     "removed": ("retention removed records", ("partner", "collection", "count")),
     "mirrored": (
         "a page of a mirror was stored (its objects are those of a POST)",
