@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed-demo
 INSTALLED_TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-mongodb test torture check lint bench clean
+.PHONY: help demo demo-mongodb chromium test torture check lint bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,7 +21,8 @@ $(INSTALLED): $(BIN)/python setup.cfg pyproject.toml
 
 $(INSTALLED_TEST): $(BIN)/python setup.cfg pyproject.toml
 	@echo "Setting up $(VENV) with the test tools and a MongoDB, once: a minute or so"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,migrate]'
+	@$(BIN)/python -m tests.migrate.peers
 	@touch $@ $(INSTALLED)
 
 demo: $(INSTALLED) ## Run the hub with demo data on the embedded store (ONCE=1 ends after the table, STORE=mongodb://... uses MongoDB)
@@ -30,8 +31,14 @@ demo: $(INSTALLED) ## Run the hub with demo data on the embedded store (ONCE=1 e
 demo-mongodb: $(INSTALLED_TEST) ## The same on a MongoDB replica set that is started for it
 	@$(BIN)/python -m tests.mongo $(BIN)/taxii-server demo $(if $(ONCE),--once) --store {}
 
-test: $(INSTALLED_TEST) ## Set up and run every test, MongoDB included, in two processes (PYTEST_ARGS='-n 0': in one)
+test: $(INSTALLED_TEST) chromium ## Set up and run every test, MongoDB included, in two processes (PYTEST_ARGS='-n 0': in one)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+chromium: # The browser of tests/browser: Debian's, installed where that may be done; the tests say what to do elsewhere
+	@command -v chromium >/dev/null || test -n "$$TAXII_TEST_CHROMIUM" \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing chromium for the browser tests" \
+			&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+		|| echo "There is no chromium: install it (apt-get install chromium) or set TAXII_TEST_CHROMIUM to one. The browser tests fail without it; PYTEST_ARGS='--ignore tests/browser' leaves them out."
 
 torture: $(INSTALLED_TEST) ## Strike real servers and databases, print what was lost, then send them thousands of odd requests (ONLY=words of a fault, KIND=sqlite, RUNS=3)
 	@$(BIN)/python -m tests.faults $(if $(ONLY),--only '$(ONLY)') $(if $(KIND),--kind '$(KIND)') $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))

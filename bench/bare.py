@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
 
 from bson import Int64
 from flask import Flask, Response, request
-from gunicorn.app.base import BaseApplication
 from pymongo import MongoClient
-from taxii_server.worker import TaxiiWorker
+
+from taxii_server.server import Server
+from taxii_server.settings import Settings
 
 MEDIA = "application/taxii+json;version=2.1"
 
@@ -52,18 +52,12 @@ def flask_app(url: str) -> Flask:
     return app
 
 
-class _Server(BaseApplication):  # type: ignore[misc]
-    def __init__(self, port: int, workers: int, threads: int, url: str) -> None:
-        self._options: dict[str, Any] = {
-            "bind": f"127.0.0.1:{port}", "workers": workers, "threads": threads, "worker_class": TaxiiWorker,
-            "keepalive": 15, "control_socket_disable": True,
-        }  # fmt: skip
-        self._url = url
-        super().__init__()
+class _Server(Server):
+    """Our server with another application in it: connections, threads and limits are the same."""
 
-    def load_config(self) -> None:
-        for name, value in self._options.items():
-            self.cfg.set(name, value)
+    def __init__(self, settings: Settings, url: str) -> None:
+        self._url = url
+        super().__init__(settings, on_reload=lambda: None)
 
     def load(self) -> Flask:
         return flask_app(self._url)
@@ -89,7 +83,7 @@ async def serve_file(port: int, path: Path) -> None:
 def main(kind: str, port: str, *more: str) -> None:
     if kind == "flask":
         workers, threads, url = more
-        _Server(int(port), int(workers), int(threads), url).run()
+        _Server(Settings(port=int(port), workers=int(workers), threads=int(threads), log_level="warning"), url).run()
     else:
         asyncio.run(serve_file(int(port), Path(more[0])))
 

@@ -49,7 +49,7 @@ def files(settings: str = "") -> dict[str, str]:
         rules.append(f'[[permit]]\nid = "{name}"\nto = {{ audience = "{name}" }}\nwhat = {what}\n')
     names = [WRITER, READER, *SHARES]
     return {
-        "config/server.toml": f'{UNLIMITED}{settings}\n[api_roots.hub]\ntitle = "Hub"\n',
+        "config/server.toml": f'{settings}\n[api_roots.hub]\ntitle = "Hub"\n',
         "config/policy.toml": "\n".join(
             ['schema = 1\nname = "bench"\n[defaults]\nunmarked = "tlp:clear"\n', *rules],
         ),
@@ -183,7 +183,9 @@ def serving(
     folder: Path, url: str, *, workers: int, settings: str = "", texts: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
     """The hub on this store, as an operator starts it, with these texts or those of `files`."""
-    config = write_files(folder, texts or files(settings))
+    chosen = dict(texts or files(settings))
+    chosen["config/server.toml"] = UNLIMITED + chosen["config/server.toml"]
+    config = write_files(folder, chosen)
     port = free_port()
     command = [
         sys.executable, "-m", "taxii_server", "--config", str(config), "--store", url,

@@ -53,7 +53,7 @@ def files(countries: Sequence[str]) -> dict[str, str]:
     )
     rule = '[[permit]]\nid = "own-country"\nto = { kind = "cert" }\nwhat = { facet = { countries = "@country" } }\n'
     return {
-        "config/server.toml": f'{site.UNLIMITED}[api_roots.hub]\ntitle = "Hub"\n',
+        "config/server.toml": '[api_roots.hub]\ntitle = "Hub"\n',
         "config/policy.toml": policy + rule,
         "config/partners.toml": teams + '[audience.hub]\nkind = "le"\nclearance = "red"\n',
         "collections/box.toml": f'id = "{BOX}"\napi_root = "hub"\ntitle = "Takedown"\nreaders = ["*"]\n'

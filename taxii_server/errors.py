@@ -75,6 +75,10 @@ class TooManyRequests(TaxiiServerError):
         super().__init__(message)
 
 
+class NoRoom(TooManyRequests):
+    """What others sent takes all the room that there is."""
+
+
 class LockedOut(TooManyRequests):
     """Too many wrong credentials; this one was not looked at."""
 

@@ -11,6 +11,20 @@ POSITION_MAX = 2**63 - 1
 #: Positions of records are multiples of this. What lies between two of them is room for what one audience sees of a
 #: record at another time than others (an embargo), or besides it (where a copy comes from).
 POSITION_UNIT = 16
+#: What an object is, which version it is, and who may read it: no copy is without these properties. A withdrawn object
+#: stays withdrawn.
+NEVER_CUT = frozenset(
+    {
+        "type",
+        "spec_version",
+        "id",
+        "created",
+        "modified",
+        "revoked",
+        "object_marking_refs",
+        "granular_markings",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,7 @@ class Draft:
     `hard_refs` and `soft_refs` are the ids whose being hidden hides this object, and the ids that
     stand in lists from which they could be taken out. `digest` is SHA-256 over the canonical value. `terms` are what
     the object is found by (stix/terms.py); None: not known yet, so that it is looked at whatever is asked for.
+    `at`: where an object that another server had wants to stand (µs); 0: at the present, like every new one.
     """
 
     collection: str
@@ -103,6 +118,7 @@ class Draft:
     hard_refs: tuple[str, ...] = ()
     soft_refs: tuple[str, ...] = ()
     terms: tuple[int, ...] | None = None
+    at: int = 0
 
 
 class Record(NamedTuple):

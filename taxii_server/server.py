@@ -10,19 +10,28 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import mmap
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 
 from taxii_server.app import create_app
 from taxii_server.auth.shared import Table
 from taxii_server.errors import ConfigError
+from taxii_server.logs import JsonFormatter
+from taxii_server.metering import NO_METER, Meter
 from taxii_server.serving.connection import MAX_LINE_BYTES
 from taxii_server.serving.tls import make_context
 from taxii_server.serving.worker import KEPT_S, TaxiiWorker
 from taxii_server.settings import Settings
+from taxii_server.storage import is_spoilt_by_fork
+from taxii_server.telemetry.prometheus import PrometheusMeter
+from taxii_server.telemetry.tracing import Tracing, open_tracing
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +42,11 @@ class Server(BaseApplication):  # type: ignore[misc]
     Raises ConfigError when the files of TLS do not hold.
     """
 
-    def __init__(self, settings: Settings, on_reload: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, on_reload: Callable[[], None], meter: Meter = NO_METER) -> None:
         self.settings = settings
+        self.meter = meter
+        #: what workers look at to know that the whole server stops, and not only they
+        self._stopping = mmap.mmap(-1, 1)
         #: what workers speak TLS with; they take it over when they are forked
         self.context: ssl.SSLContext | None = make_context(settings)
         self._on_reload = on_reload
@@ -45,15 +57,14 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         """Our settings in gunicorn's words."""
         settings = self.settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         options: dict[str, Any] = {
-            "bind": f"{host}:{settings.port}",
+            "bind": [_bound(settings.host, settings.port), *self._for_machines()],
             "workers": settings.workers,
             "threads": settings.threads,
             "worker_class": TaxiiWorker,
             "proc_name": "taxii-server",
             "timeout": 120,
-            "graceful_timeout": math.ceil(settings.shutdown_grace_s),
+            "graceful_timeout": math.ceil(settings.shutdown_delay_s + settings.shutdown_grace_s),
             "keepalive": int(KEPT_S),
             "worker_connections": settings.max_connections,
             # Whom to believe is decided in web/forwarded.py. gunicorn would trust every process on this machine.
@@ -67,16 +78,49 @@ class Server(BaseApplication):  # type: ignore[misc]
             "limit_request_field_size": 16384,
             "control_socket_disable": True,
             "loglevel": settings.log_level,
+            "logger_class": _JsonLog if settings.log_format == "json" else Logger,
             "on_reload": lambda server: self._reload(),
+            "child_exit": lambda server, worker: self._bury(worker.pid),
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
         """The application, made in each worker after the fork: threads and connections do not survive one."""
-        application = create_app(self.settings, table=self._table)
+        if is_spoilt_by_fork():
+            _log.warning("this worker was forked while the configuration was being applied; another one comes for it")
+            sys.exit(1)
+        application = create_app(self.settings, table=self._table, meter=self.meter, tracing=self._tracing())
         spare_the_collector()
         return application
+
+    def run(self) -> None:
+        """Serve until the order to stop."""
+        try:
+            _Arbiter(self).run()
+        except RuntimeError as error:
+            _log.error("%s", error)
+            sys.exit(1)
+
+    def stop(self) -> None:
+        """Tell the workers that there will be no others after them."""
+        self._stopping[0] = 1
+
+    def is_stopping(self) -> bool:
+        """Whether the whole server stops."""
+        return self._stopping[0] != 0
+
+    def _tracing(self) -> Tracing | None:
+        return open_tracing() if self.settings.tracing else None
+
+    def _for_machines(self) -> list[str]:
+        settings = self.settings
+        return [_bound(settings.metrics_host, settings.metrics_port)] if settings.metrics_port else []
+
+    def _bury(self, pid: int) -> None:
+        """What a dead worker counted stays."""
+        if isinstance(self.meter, PrometheusMeter):
+            self.meter.bury(pid)
 
     def _reload(self) -> None:
         """New certificates for new workers; what does not hold leaves the old ones in force."""
@@ -88,6 +132,29 @@ class Server(BaseApplication):  # type: ignore[misc]
             if self.context is not None:
                 _log.info("the certificate of %s is in use", self.settings.tls_certificate)
         self._on_reload()
+
+
+class _JsonLog(Logger):  # type: ignore[misc]
+    """gunicorn's own lines in the same form as ours."""
+
+    def setup(self, cfg: Any) -> None:
+        """See Logger.setup."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonFormatter())
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's parent process. A worker that is replaced is told to stop in the same way as when all of them stop."""
+
+    def stop(self, graceful: bool = True) -> None:
+        """See Arbiter.stop."""
+        self.app.stop()
+        super().stop(graceful)
+
+
+def _bound(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def spare_the_collector() -> None:

@@ -22,6 +22,7 @@ for module in (
     "quarantine_contract",
     "whole_contract",
     "chores_contract",
+    "health_contract",
     "samples",
 ):
     pytest.register_assert_rewrite(f"tests.storage.{module}")

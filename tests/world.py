@@ -215,11 +215,17 @@ class World:
         return list(answer.json.get("objects", []))
 
     def walk(
-        self, partner: str = "rw", of: str = RW, resource: str = "objects", query: str = "", limit: int = 7
+        self,
+        partner: str = "rw",
+        of: str = RW,
+        resource: str = "objects",
+        query: str = "",
+        limit: int = 7,
+        root: str = "api1",
     ) -> Iterator[dict[str, Any]]:
         """Every item of a resource, following `next`; checks that no page is empty with more to come."""
         key = "versions" if resource.endswith("versions") else "objects"
-        base = f"/api1/collections/{of}/{resource}/?limit={limit}" + (f"&{query}" if query else "")
+        base = f"/{root}/collections/{of}/{resource}/?limit={limit}" + (f"&{query}" if query else "")
         path = base
         while True:
             answer = self.get(path, partner)

@@ -110,6 +110,14 @@ class Authenticator:
             raise self.refusal()
         return actor
 
+    def admits_again(self, partner: str, presented: Presented) -> bool:
+        """Whether somebody who proved to be this partner before may still come in with what is presented besides."""
+        try:
+            owner = self._owner(presented.certificate, presented.address)
+        except Unauthenticated:
+            return False
+        return (owner is None or owner.partner == partner) and self._admits(partner, presented.address)
+
     def refusal(self) -> Unauthenticated:
         """What to raise, with every challenge once."""
         # RFC 9110, 15.5.2: a 401 names at least one scheme. TLS has none of its own.

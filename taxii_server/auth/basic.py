@@ -7,7 +7,7 @@ import binascii
 
 from taxii_server.auth.base import Admits, Guess, Scheme
 from taxii_server.auth.directory import Directory
-from taxii_server.auth.secrets import PASSWORD, PasswordChecker, token_id, token_matches
+from taxii_server.auth.secrets import PASSWORD, TOKEN, PasswordChecker, token_id, token_matches
 from taxii_server.model import Actor, Credential
 
 
@@ -15,6 +15,8 @@ class BasicScheme(Scheme):
     """`Authorization: Basic`, in UTF-8."""
 
     names = ("basic",)
+    #: the kinds of tokens that are taken as password
+    kinds: tuple[str, ...] = (TOKEN,)
 
     def __init__(self, directory: Directory, passwords: PasswordChecker, realm: str) -> None:
         self._directory = directory
@@ -38,7 +40,8 @@ class BasicScheme(Scheme):
         id_ = token_id(secret)
         if id_ is not None:
             found = self._directory.find(id_)
-            return _actor(found) if token_matches(found, secret) and found and found.partner == name else None
+            right = token_matches(found, secret, self.kinds)
+            return _actor(found) if right and found and found.partner == name else None
         found = self._directory.find(name)
         if found is not None and found.kind != PASSWORD:
             found = None

@@ -1,9 +1,14 @@
-"""Making and checking secrets. Tokens are random and stored as SHA-256; passwords are hashed with argon2."""
+"""Making and checking secrets. Tokens are random and stored as SHA-256; passwords are hashed with argon2.
+
+Why the end of a token stands in its id: the id is part of the secret, so nobody can move it, and whoever sees the id in
+a log, in the ledger or in a backup of an older release sees how long it was good for.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -19,7 +24,11 @@ from taxii_server.model import Credential
 
 TOKEN = "token"  # noqa: S105 - the name of a kind
 PASSWORD = "password"  # noqa: S105 - the name of a kind
+#: A token for the console's pages for operators, and for nothing else: the API takes it for an unknown one.
+OPERATOR = "operator"
 _PREFIX = "txs"
+#: How the end of a token is written into its id.
+_ENDS, _END = "%Y%m%dT%H%M%SZ", re.compile(r"\d{8}T\d{6}Z")
 _NO_TOKEN = "0" * 64
 _hasher = PasswordHasher()
 #: One argon2 check takes 64 MB and tens of milliseconds: a crowd of them waits here, not in memory.
@@ -28,16 +37,31 @@ _at_once = threading.BoundedSemaphore(2)
 _CROWD_WAIT_S = 1.0
 
 
-def new_token(partner: str, comment: str = "") -> tuple[Credential, str]:
-    """A credential for this partner and its secret, which is stored nowhere: show it once."""
+def new_token(
+    partner: str, comment: str = "", expires: datetime | None = None, kind: str = TOKEN
+) -> tuple[Credential, str]:
+    """A credential for this partner and its secret, which is stored nowhere: show it once.
+
+    From `expires` on, to the second, it is not taken any more.
+    """
     id_ = secrets.token_hex(6)
+    if expires is not None:
+        id_ += f"-{expires.astimezone(UTC):{_ENDS}}"
     secret = f"{_PREFIX}_{id_}_{secrets.token_urlsafe(32)}"
-    return Credential(id_, partner, TOKEN, _fingerprint(secret), _today(), comment), secret
+    return Credential(id_, partner, kind, _fingerprint(secret), _today(), comment), secret
 
 
 def new_password(partner: str, name: str, password: str, comment: str = "") -> Credential:
     """A credential with a password of the partner's choice; `name` is the user name of the Basic scheme."""
     return Credential(name, partner, PASSWORD, _hasher.hash(password), _today(), comment)
+
+
+def expiry_of(credential: Credential) -> datetime | None:
+    """The first moment at which a token is not taken any more; None for one without an end, and for passwords."""
+    _, _, text = credential.id.partition("-")
+    if credential.kind != TOKEN or not _END.fullmatch(text):
+        return None
+    return datetime.strptime(text, _ENDS).replace(tzinfo=UTC)
 
 
 def token_id(secret: str) -> str | None:
@@ -46,9 +70,12 @@ def token_id(secret: str) -> str | None:
     return parts[1] if len(parts) == 3 and parts[0] == _PREFIX and parts[2] else None
 
 
-def token_matches(credential: Credential | None, secret: str) -> bool:
-    """Whether the secret is this token's, in constant time. An unknown one (None) costs as much as a wrong one."""
-    known = credential is not None and credential.kind == TOKEN
+def token_matches(credential: Credential | None, secret: str, kinds: tuple[str, ...] = (TOKEN,)) -> bool:
+    """Whether the secret is this token's, in constant time. An unknown one (None) costs as much as a wrong one.
+
+    A credential of none of the `kinds` is an unknown one.
+    """
+    known = credential is not None and credential.kind in kinds
     stored = credential.secret_hash if credential is not None and known else _NO_TOKEN
     return hmac.compare_digest(stored, _fingerprint(secret)) and known
 

@@ -10,12 +10,20 @@ from taxii_server import __version__
 from taxii_server.cli.backup import backup, restore
 from taxii_server.cli.certificate import certificate
 from taxii_server.cli.check import check, reload
+from taxii_server.cli.collection import collection
+from taxii_server.cli.completion import completion
 from taxii_server.cli.context import Session
 from taxii_server.cli.data import export, import_
 from taxii_server.cli.demo import demo
+from taxii_server.cli.doctor import doctor
 from taxii_server.cli.explain import explain
 from taxii_server.cli.get import get
+from taxii_server.cli.init import init
 from taxii_server.cli.ledger import ledger
+from taxii_server.cli.migrate import migrate
+from taxii_server.cli.mirror import mirror
+from taxii_server.cli.overview import Program
+from taxii_server.cli.partner import partner
 from taxii_server.cli.policy import policy, who_can
 from taxii_server.cli.quarantine import quarantine
 from taxii_server.cli.release import release
@@ -25,7 +33,7 @@ from taxii_server.cli.token import password, token
 from taxii_server.cli.verify import verify
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -40,7 +48,9 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 
 for command in (
-    serve, demo, check, reload, token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
-    get, import_, export, backup, restore, verify, retention,
+    init, serve, demo, check, doctor, reload, partner, collection,
+    token, password, certificate, policy, quarantine, release, who_can, ledger, explain,
+    get, import_, export, backup, restore, verify, retention, completion,
+    mirror, migrate,
 ):  # fmt: skip
     main.add_command(command)

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 it could not be done, 2 the configuration or the command 
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,20 +19,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from taxii_server import settings as settings_module
-from taxii_server.catalog import Catalog, Collection, check_catalog, read_files
+from taxii_server.catalog import Catalog, Collection, check_catalog, parse_catalog, read_files
+from taxii_server.cli.naming import require_known
 from taxii_server.errors import ConfigError, NotFound, Problem, TaxiiServerError
 from taxii_server.service.hub import Hub
-from taxii_server.settings import Settings
+from taxii_server.settings import Settings, masked, why_unreadable
 from taxii_server.storage import open_store
 
 out = Console(highlight=False, soft_wrap=True)
@@ -49,7 +51,8 @@ class Session:
         """The settings, with flags of the command on top of those of the program."""
         file = self.config or settings_module.default_file()
         if self.config is None and not file.exists():
-            raise ConfigError([Problem(str(file), "", "no such file; name it with --config or TAXII_SERVER_CONFIG")])
+            how = "name it with --config or TAXII_SERVER_CONFIG, or make one with 'taxii-server init'"
+            raise ConfigError([Problem(str(file), "", f"no such file; {how}")])
         return settings_module.load(file, flags={**self.flags, **flags})
 
     @contextmanager
@@ -72,6 +75,16 @@ class Session:
         finally:
             store.close()
 
+    def suggest(self, *steps: tuple[str, str]) -> None:
+        """Print commands that may come next, each with what it does."""
+        words = ["taxii-server"]
+        words += ["--config", str(self.config)] if self.config is not None else []
+        words += ["--store", masked(self.flags["store"])] if "store" in self.flags else []
+        program = shlex.join(words)
+        out.print("Next:")
+        for command, what in steps:
+            click.echo(f"  {f'{program} {command}':<60} # {what}")
+
     def catalog(self, settings: Settings) -> Catalog:
         """The configuration on disk, checked as a start would check it."""
         return check_catalog(read_files(settings), settings)
@@ -87,16 +100,18 @@ def require_private(settings: Settings) -> None:
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None = None, *, rate: bool = False) -> Iterator[Any]:
+def progress_bar(what: str, total: int | None = None, *, rate: bool = True) -> Iterator[Any]:
     """A callable that takes how many are done, of how many if that is not known before, and of what: each has a bar.
 
-    A bar on a terminal, nothing elsewhere or when nothing happens.
+    A bar on a terminal with how many there are, how many in a second (unless `rate` is False) and the time left;
+    nothing elsewhere or when nothing happens.
     """
     if not err.is_terminal:
         yield lambda done, of=None, of_what=what: None
         return
     speed = (_Rate(),) if rate else ()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *speed, TimeRemainingColumn())
+    name = TextColumn("{task.description}", table_column=Column(overflow="ellipsis", no_wrap=True, ratio=1))
+    columns = (name, BarColumn(bar_width=20), _Count(), *speed, TimeRemainingColumn(elapsed_when_finished=True))
     with Progress(*columns, console=err, transient=True) as progress:
         tasks: dict[str, Any] = {}
 
@@ -106,6 +121,13 @@ def progress_bar(what: str, total: int | None = None, *, rate: bool = False) -> 
             progress.update(tasks[of_what], completed=done, total=of)
 
         yield advance
+
+
+class _Count(ProgressColumn):
+    """How many are done, and of how many, if that is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:,.0f}" + ("" if task.total is None else f" of {task.total:,.0f}"))
 
 
 class _Rate(ProgressColumn):
@@ -135,24 +157,33 @@ def told() -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
-        err.print(f"[red]error[/red] {escape(str(error))}")
+        words = f"{error.filename}: {why_unreadable(error)}" if error.filename and error.strerror else str(error)
+        err.print(f"[red]error[/red] {escape(words)}")
         sys.exit(1)
 
 
 def require_partner(hub: Hub, name: str) -> str:
-    """The name of a partner, or an error that lists the known ones."""
+    """The name of a partner, or an error that lists the known ones and says what to do."""
     known = hub.snapshot.catalog.policy.audiences
-    if name not in known:
-        raise click.BadParameter(f"unknown partner '{name}' (known: {', '.join(sorted(known))})")
-    return name
+    return require_known("partner", name, known, lambda: _next_step(hub, name, "partner", "partner add"))
 
 
 def require_collection(hub: Hub, name: str) -> Collection:
-    """The collection of this name, or an error that lists the known ones."""
+    """The collection of this name, or an error that lists the known ones and says what to do."""
     known = hub.snapshot.catalog.collections
-    if name not in known:
-        raise click.BadParameter(f"unknown collection '{name}' (known: {', '.join(sorted(known))})")
+    require_known("collection", name, known, lambda: _next_step(hub, name, "collection", "collection add"))
     return known[name]
+
+
+def _next_step(hub: Hub, name: str, what: str, command: str) -> str:
+    """What to do about a name that is not in force: it may stand in the files already."""
+    try:
+        on_disk = parse_catalog(read_files(hub.settings))
+    except ConfigError:
+        return "the files on disk do not hold: run 'taxii-server check'"
+    if name in (on_disk.policy.audiences if what == "partner" else on_disk.collections):
+        return "it stands in the files, but is not in force yet: run 'taxii-server reload'"
+    return f"'taxii-server {command} NAME' makes a new one"
 
 
 class Command(click.Command):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from rich.markup import escape
 
 from taxii_server.cli.context import Command, Session, out, pass_session, require_partner
+from taxii_server.cli.naming import PARTNER
+from taxii_server.cli.tables import json_option, print_json
 from taxii_server.errors import NotFound
 from taxii_server.service.explaining import VersionExplained
 from taxii_server.service.explaining import explain as explain_object
@@ -14,10 +18,11 @@ _MARKS = {"passed": "[green]+[/green]", "failed": "[red]-[/red]", "neutral": "[d
 
 
 @click.command(cls=Command)
-@click.argument("partner")
+@click.argument("partner", type=PARTNER)
 @click.argument("object_id")
+@json_option
 @pass_session
-def explain(session: Session, partner: str, object_id: str) -> None:
+def explain(session: Session, partner: str, object_id: str, as_json: bool) -> None:
     """Show every check of the policy for PARTNER and OBJECT_ID, version by version.
 
     For operators: the answer tells what is hidden.
@@ -32,6 +37,9 @@ def explain(session: Session, partner: str, object_id: str) -> None:
             versions = explain_object(hub, partner, object_id)
         except NotFound:
             raise NotFound(f"no object {object_id} in this store") from None
+    if as_json:
+        print_json({"partner": partner, "object": object_id, "versions": [_described(each) for each in versions]})
+        return
     for version in versions:
         _print(partner, version)
 
@@ -61,6 +69,31 @@ def _print(partner: str, version: VersionExplained) -> None:
         else:
             out.print(f"  [red]-[/red] not shown in {door}: another copy of this version stands there")
     out.print(f"  => {_outcome(partner, version)}")
+
+
+def _described(version: VersionExplained) -> dict[str, Any]:
+    record, decision = version.record, version.explanation.decision
+    return {
+        "version": record.version,
+        "date_added": version.date_added,
+        "submitter": record.submitter,
+        "collection": version.collection,
+        "reads": bool(version.served),
+        "verdict": decision.verdict,
+        "reason": version.outcome.reason,
+        "rule": version.outcome.rule,
+        "words": version.outcome.text,
+        "checks": [
+            {"name": each.name, "outcome": each.outcome, "detail": each.detail, "rule": each.rule}
+            for each in version.explanation.steps
+        ],
+        "hidden_references": list(version.hidden_references),
+        "doors": list(version.doors),
+        "shown_in": list(version.served),
+        "copy": version.copy_id,
+        "place": version.place,
+        "waits_until": version.waits_until,
+    }
 
 
 def _told(name: str, detail: str, rule: str | None) -> str:

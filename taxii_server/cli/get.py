@@ -10,13 +10,14 @@ import orjson
 
 from taxii_server.app import create_app
 from taxii_server.cli.context import Command, Session, err, pass_session, require_partner
+from taxii_server.cli.naming import PARTNER
 from taxii_server.web.context import COMMAND_LINE
 from taxii_server.web.media import TAXII
 
 
 @click.command(cls=Command)
 @click.argument("path")
-@click.option("--as", "partner", required=True, metavar="PARTNER", help="Whose request it is.")
+@click.option("--as", "partner", required=True, type=PARTNER, help="Whose request it is.")
 @pass_session
 def get(session: Session, path: str, partner: str) -> None:
     """Print the answer to GET PATH as PARTNER would get it: body on stdout, status and headers on stderr.

@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
+from taxii_server.cli.naming import PARTNER
 from taxii_server.cli.tables import print_json, print_rows
 from taxii_server.errors import NotFound
 from taxii_server.service.book import Book
 from taxii_server.service.checking import check
 from taxii_server.service.disclosures import Delivery, Disclosures, Event, Holder
-from taxii_server.service.ledger import FORMS, Ledger
+from taxii_server.service.ledger import Ledger
+from taxii_server.service.ledger_items import FORMS
 from taxii_server.service.pruning import prune
+from taxii_server.settings.rows import unknown
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import Head
@@ -26,6 +30,7 @@ from taxii_server.times import format_position, parse_instant
 _DELIVERIES = ("time", "partner", "object", "version", "as", "collection", "credential", "address")
 _EVENTS = ("time", "what", "status", "request", "collection", "objects", "reason", "credential", "address", "policy")
 _HOLDERS = ("partner", "version", "as", "first", "last", "times", "since then")
+_FAULTS = ("strand", "number", "what is wrong")
 _DIGEST_CHARS = 12
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, with every recorded fact, for scripts.")
@@ -60,7 +65,7 @@ def who_received(session: Session, object_id: str, as_json: bool) -> None:
 
 
 @ledger.command("what-did", cls=Command)
-@click.argument("partner")
+@click.argument("partner", type=PARTNER)
 @click.argument("only", required=False, type=click.Choice(["receive"]), metavar="[receive]")
 @click.option("--since", metavar="TIME", help="From this instant on, as 2026-01-31T00:00:00Z.")
 @json_option
@@ -78,6 +83,7 @@ def what_did(session: Session, partner: str, only: str | None, since: str | None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from None
     with _opened(session) as disclosures:
+        _require_met(disclosures, partner)
         if only:
             given = disclosures.received(partner, start)
             if as_json:
@@ -119,8 +125,9 @@ def recall(session: Session, object_id: str, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="What `ledger heads` printed earlier: the ledger must still have these entries.",
 )
+@json_option
 @pass_session
-def verify(session: Session, anchor: Path | None) -> None:
+def verify(session: Session, anchor: Path | None, as_json: bool) -> None:
     """Check every entry of the ledger. Exit status 1, and what is wrong on stdout, when it is not whole.
 
     Finds changed entries, missing ones, strands that vanished, and ends that are missing, as far as a later entry, or
@@ -133,8 +140,14 @@ def verify(session: Session, anchor: Path | None) -> None:
     anchors = _anchors(anchor) if anchor else []
     with _store(session) as store, progress_bar("checking", store.ledger.count()) as advance:
         finding = check(store, anchors, advance)
-    for fault in finding.faults:
-        click.echo(f"{fault.strand}\t{fault.number}\t{fault.what}")
+    if as_json:
+        faults = [asdict(fault) for fault in finding.faults]
+        counts = {"entries": finding.entries, "strands": finding.strands}
+        print_json({"whole": not faults, **counts, "faults": faults})
+        sys.exit(1 if faults else 0)
+    if finding.faults:
+        rows = [(each.strand, str(each.number), each.what) for each in finding.faults]
+        print_rows(_FAULTS, rows, numbers=(1,), head=False)
     counted = f"{finding.entries} entries in {finding.strands} strands"
     if finding.faults:
         err.print(f"[red]error[/red] {counted}, {len(finding.faults)} fault(s)")
@@ -145,8 +158,9 @@ def verify(session: Session, anchor: Path | None) -> None:
 @ledger.command("prune", cls=Command)
 @click.option("--keep-days", type=click.IntRange(1), required=True, help="Entries of the last so many days stay.")
 @click.option("--dry-run", is_flag=True, help="Only count what would be removed; change nothing.")
+@json_option
 @pass_session
-def prune_(session: Session, keep_days: int, dry_run: bool) -> None:
+def prune_(session: Session, keep_days: int, dry_run: bool, as_json: bool) -> None:
     """Remove old entries for good. What they told can never be told again; what is left can still be verified.
 
     A running server does so by itself when ledger_keep_days is set.
@@ -158,13 +172,19 @@ def prune_(session: Session, keep_days: int, dry_run: bool) -> None:
     with _store(session) as store:
         before = store.present() - keep_days * 86_400_000_000
         count = prune(store, Ledger(store), before, dry=dry_run)
-    click.echo(f"{count} entries {'would go' if dry_run else 'removed'}")
+    if as_json:
+        print_json({"dry_run": dry_run, "entries": count})
+        return
+    click.echo(f"{count:,} entries {'would go' if dry_run else 'removed'}")
 
 
 @ledger.command("heads", cls=Command)
+@json_option
 @pass_session
-def heads(session: Session) -> None:
+def heads(session: Session, as_json: bool) -> None:
     """Print the last entry of each strand, to be kept where nobody with access to the server can change it.
+
+    `ledger verify --anchor` takes what is printed without --json.
 
     \b
     Examples:
@@ -172,7 +192,11 @@ def heads(session: Session) -> None:
       taxii-server ledger verify --anchor /mnt/elsewhere/heads-2026-01-31
     """
     with _store(session) as store:
-        for head in store.ledger.heads():
+        found = store.ledger.heads()
+    if as_json:
+        print_json({"heads": [{**asdict(head), "hash": head.hash.hex()} for head in found]})
+    else:
+        for head in found:
             click.echo(f"{head.strand} {head.number} {head.hash.hex()}")
 
 
@@ -188,6 +212,14 @@ def _store(session: Session) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def _require_met(disclosures: Disclosures, partner: str) -> None:
+    """Raise NotFound for a partner that the ledger never met and the configuration in force does not know either."""
+    if next(disclosures.what_did(partner), None) is None:
+        known = disclosures.partners()
+        if partner not in known:
+            raise NotFound(f"{unknown('partner', partner, known)}, and the ledger has nothing of it")
 
 
 def _require_known(disclosures: Disclosures, object_id: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import click
 import orjson
 from rich.markup import escape
-from rich.table import Table
 
 from taxii_server.cli.context import Command, Session, out, pass_session, require_collection
+from taxii_server.cli.naming import COLLECTION
+from taxii_server.cli.tables import json_option, print_found, print_json
 from taxii_server.errors import NotFound
 from taxii_server.service.hub import Hub
 from taxii_server.service.review import WAITING, collection_of
@@ -30,9 +31,14 @@ def quarantine() -> None:
 
 
 @quarantine.command("list", cls=Command)
-@click.option("--collection", "collection_name", metavar="COLLECTION", help="Only what was posted to this one.")
+@click.option(
+    "--collection",
+    "collection_name",
+    type=COLLECTION,
+    help="Only what was posted to this one.",
+)
 @click.option("--all", "everything", is_flag=True, help="Also what was released or dropped.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@json_option
 @pass_session
 def list_(session: Session, collection_name: str | None, everything: bool, as_json: bool) -> None:
     """List what is held, oldest first; never the objects themselves.
@@ -46,19 +52,7 @@ def list_(session: Session, collection_name: str | None, everything: bool, as_js
         found = _entries(hub, EntryQuery(_PAGE, collection, None, STATES if everything else WAITING))
         rows = [_row(hub, entry) for entry in found]
         described = [_as_json(hub, entry) for entry in found]
-    if as_json:
-        _print_json({"quarantine": described})
-        return
-    if not out.is_terminal:
-        for row in (_TITLES, *rows):
-            click.echo("\t".join(" ".join(cell.split()) for cell in row))
-        return
-    table = Table()
-    for title in _TITLES:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    out.print(table)
+    print_found(as_json, "quarantine", _TITLES, rows, described)
 
 
 @quarantine.command("show", cls=Command)
@@ -76,7 +70,7 @@ def show(session: Session, entry_id: str) -> None:
         described = _as_json(hub, entry)
     if entry.content:
         described["object"] = orjson.loads(entry.content)
-    _print_json(described)
+    print_json(described)
 
 
 @quarantine.command("release", cls=Command)
@@ -157,7 +151,3 @@ def _as_json(hub: Hub, entry: Entry) -> dict[str, Any]:
     keys = ("id", "collection", "submitter", "object_id", "version", "guard", "held", "state", "decided", "decided_by")
     values = {key: cell for key, cell in zip(keys, _row(hub, entry), strict=True) if cell}
     return values | {"spec_version": entry.spec_version, "digest": entry.digest.hex()}
-
-
-def _print_json(value: object) -> None:
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))

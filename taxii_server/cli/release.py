@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 
 import click
-import orjson
 from rich.markup import escape
-from rich.table import Table
 
 from taxii_server.catalog import ReleaseEntry, read_releases
 from taxii_server.cli.context import Command, Session, out, pass_session, require_partner
+from taxii_server.cli.naming import PARTNER
+from taxii_server.cli.tables import json_option, print_found
 from taxii_server.errors import ConfigError, NotFound
 from taxii_server.service.releasing import ReleaseRefused, Request, file_release, withdraw_release
 from taxii_server.times import format_position, parse_instant
@@ -36,8 +36,8 @@ def release() -> None:
 
 
 @release.command("list", cls=Command)
-@click.option("--by", "partner", metavar="PARTNER", help="Only the releases of this partner.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.option("--by", "partner", type=PARTNER, help="Only the releases of this partner.")
+@json_option
 @pass_session
 def list_(session: Session, partner: str | None, as_json: bool) -> None:
     """List the releases in force: those that were filed, and those in the files of the configuration.
@@ -47,28 +47,32 @@ def list_(session: Session, partner: str | None, as_json: bool) -> None:
       taxii-server release list --by cisco-talos
     """
     with session.hub() as hub:
+        if partner is not None:
+            require_partner(hub, partner)
         in_force = hub.store.catalog()
     found = () if in_force is None else read_releases(in_force.files)
     found = tuple(sorted((each for each in found if partner in (None, each.by)), key=lambda each: (each.by, each.id)))
-    if as_json:
-        click.echo(orjson.dumps({"releases": [_as_json(each) for each in found]}, option=orjson.OPT_INDENT_2))
-        return
-    if not out.is_terminal:
-        for row in (_TITLES, *map(_row, found)):
-            click.echo("\t".join(" ".join(cell.split()) for cell in row))
-        return
-    table = Table()
-    for title in _TITLES:
-        table.add_column(title, overflow="fold")
-    for each in found:
-        table.add_row(*map(escape, _row(each)))
-    out.print(table)
+    print_found(as_json, "releases", _TITLES, map(_row, found), map(_as_json, found))
 
 
 @release.command("file", cls=Command)
-@click.option("--as", "partner", required=True, metavar="PARTNER", help="The originator: who posted the objects.")
+@click.option(
+    "--as",
+    "partner",
+    required=True,
+    metavar="PARTNER",
+    type=PARTNER,
+    help="The originator: who posted the objects.",
+)
 @click.option("--object", "objects", required=True, multiple=True, metavar="ID", help="An object; may be repeated.")
-@click.option("--to-audience", "audiences", multiple=True, metavar="PARTNER", help="Who may read; may be repeated.")
+@click.option(
+    "--to-audience",
+    "audiences",
+    multiple=True,
+    metavar="PARTNER",
+    type=PARTNER,
+    help="Who may read; may be repeated.",
+)
 @click.option("--to-group", "groups", multiple=True, metavar="GROUP", help="A group that may read; may be repeated.")
 @click.option("--not-before", callback=_moment, metavar="TIME", help="First moment it holds. Default: at once.")
 @click.option("--until", callback=_moment, metavar="TIME", help="Moment it ends. Default: when it is withdrawn.")
@@ -108,7 +112,13 @@ def file(
 
 @release.command("withdraw", cls=Command)
 @click.argument("release_id", metavar="ID")
-@click.option("--as", "partner", metavar="PARTNER", help="Whose it is. Not needed when ID is written PARTNER/ID.")
+@click.option(
+    "--as",
+    "partner",
+    metavar="PARTNER",
+    type=PARTNER,
+    help="Whose it is. Not needed when ID is written PARTNER/ID.",
+)
 @pass_session
 def withdraw(session: Session, release_id: str, partner: str | None) -> None:
     """Withdraw a release that was filed. Those in the files of the configuration are taken out there.

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
+import orjson
 from rich.markup import escape
-from rich.table import Table
 
-from taxii_server.auth.secrets import new_password, new_token
-from taxii_server.cli.context import Command, Session, err, out, pass_session, require_partner
+from taxii_server.auth.secrets import OPERATOR, TOKEN, expiry_of, new_password, new_token
+from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar, require_partner
+from taxii_server.cli.naming import PARTNER
+from taxii_server.cli.tables import json_option, print_found, print_json
+from taxii_server.model import POSITION_MAX, Credential
+from taxii_server.storage.base import Store
+from taxii_server.storage.ledger import LedgerQuery
+from taxii_server.times import format_position, parse_instant
+
+_TITLES = ("id", "partner", "kind", "created", "expires", "state", "last used", "comment")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+#: How far back the last use is looked for, in steps: who was here today need not be looked for last year.
+_LOOK_BACK_DAYS = (1, 8, 64)
+_DAY_US = 86_400_000_000
+
+
+def _end(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+    """A moment to come, given as such or by how long it is until then."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})([hdw])", text)
+    try:
+        now = datetime.now(UTC)
+        end = (
+            now + int(found[1]) * _UNITS[found[2]] if found else datetime.fromtimestamp(parse_instant(text) / 1e6, UTC)
+        )
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"'{text}' is neither a time such as 2027-01-31T12:00:00Z nor 12h, 90d, 26w") from None
+    if end <= now:
+        raise click.BadParameter(f"{text} has passed already")
+    return end
 
 
 @click.group()
@@ -18,38 +52,59 @@ def token() -> None:
 
 
 @token.command("new", cls=Command)
-@click.argument("partner")
+@click.argument("partner", type=PARTNER)
 @click.option(
     "--comment", default="", help="What it is for; 'token list' shows it, and the partner sees it among its rights."
 )
+@click.option("--expires", callback=_end, metavar="WHEN", help="90d, 12h, 26w, or a time (RFC 3339). Default: never.")
+@click.option(
+    "--operator", is_flag=True, help="For a person who runs the hub: opens the console's pages for operators."
+)
 @click.option("--quiet", is_flag=True, help="Print the secret and nothing else, for scripts.")
+@json_option
 @pass_session
-def new(session: Session, partner: str, comment: str, quiet: bool) -> None:
+def new(
+    session: Session, partner: str, comment: str, expires: datetime | None, operator: bool, quiet: bool, as_json: bool
+) -> None:
     """Make a token for PARTNER and print its secret once.
 
     The secret is stored nowhere. The partner sends it as Bearer token, or as password of HTTP Basic with
     its own name as user. Running servers know it within a second.
 
+    With --operator it is for a person, who logs in to the console with PARTNER's name and sees what PARTNER sees and,
+    besides, the pages for operators: partners, policy, ledger, all that is hidden. The API does not take such a token.
+
     \b
-    Example:
-      taxii-server token new cert-fr --comment "MISP in Paris"
+    Examples:
+      taxii-server token new cert-fr --comment "MISP in Paris" --expires 90d
+      taxii-server token new interpol --operator --comment "Anna, operations"
     """
     with session.hub() as hub:
         require_partner(hub, partner)
-        credential, secret = new_token(partner, comment)
+        credential, secret = new_token(partner, comment, expires, OPERATOR if operator else TOKEN)
         hub.store.save_credential(credential)
+    if as_json:
+        print_json({**_described(credential, None), "secret": secret})
+        return
     if quiet:
         click.echo(secret)
         return
-    out.print(f"Token {credential.id} for {partner}. It is shown this once:\n")
+    until = f", good until {_expires(credential)}" if expires else ""
+    out.print(f"Token {credential.id} for {partner}{until}. It is shown this once:\n")
     click.echo(f"  {secret}\n")
+    if operator:
+        out.print(f"Log in to the console at /console/ with the name {partner} and this token. It opens nothing else.")
+        return
     out.print(f"Bearer: Authorization: Bearer <token>     Basic: user {partner}, password <token>")
 
 
 @token.command("list", cls=Command)
-@click.option("--all", "everything", is_flag=True, help="Revoked ones too.")
+@click.option("--all", "everything", is_flag=True, help="Revoked and expired ones too.")
+@click.option("--partner", "only", type=PARTNER, help="Only the credentials of this partner.")
+@click.option("--last-used", is_flag=True, help="Also when each was used last, from the ledger; takes a while.")
+@json_option
 @pass_session
-def list_(session: Session, everything: bool) -> None:
+def list_(session: Session, everything: bool, only: str | None, last_used: bool, as_json: bool) -> None:
     """List credentials; never their secrets.
 
     \b
@@ -57,15 +112,16 @@ def list_(session: Session, everything: bool) -> None:
       taxii-server token list --all
     """
     with session.hub() as hub:
-        table = Table()
-        for title in ("id", "partner", "kind", "created", "revoked", "comment"):
-            table.add_column(title, overflow="fold")
-        for each in hub.store.credentials():
-            if everything or not each.revoked:
-                revoked = "yes" if each.revoked else ""
-                row = (each.id, each.partner, each.kind, each.created, revoked, each.comment)
-                table.add_row(*map(escape, row))
-    out.print(table)
+        if only is not None:
+            require_partner(hub, only)
+        found = [
+            each
+            for each in hub.store.credentials()
+            if only in (None, each.partner) and (everything or _state(each) == "good")
+        ]
+        used = _last_used(hub.store, found) if last_used else {}
+    listed = [_described(each, used.get(each.id)) for each in found]
+    print_found(as_json, "credentials", _TITLES, map(_row, listed), listed)
 
 
 @token.command(cls=Command)
@@ -80,10 +136,70 @@ def revoke(session: Session, credential_id: str) -> None:
     """
     with session.hub() as hub:
         found = hub.store.revoke_credential(credential_id)
+        known = [] if found else [each.id for each in hub.store.credentials() if not each.revoked]
     if not found:
-        err.print(f"[red]error[/red] no credential '{escape(credential_id)}'; 'taxii-server token list' shows them")
+        near = difflib.get_close_matches(credential_id, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        message = f"no credential '{credential_id}'{hint}; 'taxii-server token list' shows them"
+        err.print(f"[red]error[/red] {escape(message)}")
         sys.exit(1)
     out.print(f"[green]ok[/green] {escape(credential_id)} is revoked")
+
+
+def _state(credential: Credential) -> str:
+    expiry = expiry_of(credential)
+    if credential.revoked:
+        return "revoked"
+    return "expired" if expiry is not None and expiry <= datetime.now(UTC) else "good"
+
+
+def _expires(credential: Credential) -> str:
+    expiry = expiry_of(credential)
+    return "" if expiry is None else expiry.isoformat(timespec="seconds")
+
+
+def _described(credential: Credential, used: int | None) -> dict[str, Any]:
+    return {
+        "id": credential.id,
+        "partner": credential.partner,
+        "kind": credential.kind,
+        "created": credential.created,
+        "expires": _expires(credential) or None,
+        "state": _state(credential),
+        "last_used": None if used is None else format_position(used),
+        "comment": credential.comment,
+    }
+
+
+def _row(each: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(value or "" for value in each.values())
+
+
+def _last_used(store: Store, credentials: Iterable[Credential]) -> dict[str, int]:
+    """Credential id -> the time (µs) of its last request in the ledger, as far as the ledger has one.
+
+    The newest days first; it ends when every credential was seen.
+    """
+    wanted: dict[str, set[str]] = {}
+    for each in credentials:
+        wanted.setdefault(each.partner, set()).add(each.id)
+    now = store.present()
+    starts = [*(now - days * _DAY_US for days in _LOOK_BACK_DAYS), 0]
+    found: dict[str, int] = {}
+    with progress_bar("looking at the ledger", len(wanted) * len(starts)) as advance:
+        done = 0
+        for partner, ids in wanted.items():
+            until = POSITION_MAX
+            for start in starts:
+                done += 1
+                if ids - found.keys():
+                    for entry in store.ledger.find(LedgerQuery(partner=partner, since=start, until=until)):
+                        id_ = orjson.loads(entry.facts).get("credential")
+                        if id_ in ids:
+                            found[id_] = max(entry.time, found.get(id_, 0))
+                until = start - 1
+                advance(done)
+    return found
 
 
 @click.group()
@@ -92,7 +208,7 @@ def password() -> None:
 
 
 @password.command("set", cls=Command)
-@click.argument("partner")
+@click.argument("partner", type=PARTNER)
 @click.option("--user", help="User name of HTTP Basic. Default: the partner's name.")
 @click.password_option(help="Asked for when not given; prefer that, the command line is visible to others.")
 @pass_session

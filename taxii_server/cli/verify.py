@@ -8,9 +8,12 @@ from dataclasses import asdict
 import click
 
 from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
-from taxii_server.cli.tables import print_json
+from taxii_server.cli.tables import print_json, print_rows
 from taxii_server.service.verify import Report, Verifier
 from taxii_server.storage import open_store
+
+_FAULTS = ("part", "where", "what is wrong", "repair")
+_HOW = {True: "repairable", False: "by hand"}
 
 
 @click.command(cls=Command)
@@ -64,8 +67,9 @@ def _tell(report: Report, repaired: int, as_json: bool) -> None:
             }
         )
         return
-    for fault in report.faults:
-        click.echo("\t".join((fault.part, fault.where, fault.what, "repairable" if fault.repairable else "by hand")))
+    if report.faults:
+        rows = [(each.part, each.where, each.what, _HOW[each.repairable]) for each in report.faults]
+        print_rows(_FAULTS, rows, head=False)
     counted = ", ".join(f"{count:,} {part}" for part, count in report.counts.items())
     if repaired:
         err.print(f"{repaired} fault(s) repaired")

@@ -27,9 +27,9 @@ from taxii_server.policy.parse_admission import (
     read_requests_per_minute,
 )
 from taxii_server.policy.parse_guards import read_guards
-from taxii_server.policy.parse_rules import Names, RuleReader, check_country
+from taxii_server.policy.parse_rules import RuleReader, check_country
 from taxii_server.policy.prove import satisfiable
-from taxii_server.policy.reader import Table, kind_of, known
+from taxii_server.policy.reader import Names, Table, kind_of, known
 from taxii_server.policy.rules import Audience, Defaults
 from taxii_server.policy.space import Space
 from taxii_server.policy.vocabulary import vocabulary_of

@@ -5,12 +5,31 @@ Why not stop at the first: an operator who edits a policy wants the whole list a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from taxii_server.errors import Problem
-from taxii_server.policy.facets import OTHER
+from taxii_server.policy.facets import OTHER, FacetSource
+
+#: How a file writes a span of time.
+DELAY = re.compile(r"[1-9][0-9]{0,4}(m|h|d|w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What rules and examples may name. `collections` None: not known, so not checked."""
+
+    audiences: frozenset[str]
+    groups: frozenset[str]
+    facets: Mapping[str, FacetSource]
+    declared_facets: frozenset[str]
+    markings: frozenset[str]
+    attributes: frozenset[str]
+    collections: frozenset[str] | None
+    identities: dict[str, tuple[str, ...]]
 
 
 def known(names: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from taxii_server.model import NEVER_CUT
+
 #: Types of which no copy is made: cyber-observables (STIX 2.1, 6), and what explains other objects.
 _WHOLE = """
     artifact autonomous-system directory domain-name email-addr email-message file ipv4-addr ipv6-addr mac-addr mutex
@@ -15,19 +17,6 @@ _WHOLE = """
 """
 WHOLE_TYPES = frozenset(_WHOLE.split())
 
-#: What an object is, which version it is, and who may read it: no copy is without them.
-NEVER_CUT = frozenset(
-    {
-        "type",
-        "spec_version",
-        "id",
-        "created",
-        "modified",
-        "revoked",
-        "object_marking_refs",
-        "granular_markings",
-    }
-)
 _REQUIRED: Mapping[str, frozenset[str]] = {
     "attack-pattern": frozenset({"name"}),
     "campaign": frozenset({"name"}),

@@ -6,7 +6,8 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from taxii_server.service.ledger import NO_HASH, PRUNED, hash_of, ledger_key, named_heads, unpack
+from taxii_server.service.ledger import NO_HASH, PRUNED, hash_of, ledger_key, named_heads
+from taxii_server.service.ledger_items import unpack
 from taxii_server.service.pruning import pruned_heads
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery

@@ -131,7 +131,7 @@ class _Comparison:
         found: dict[tuple[str, str | None], list[int]] = {}
         words: dict[tuple[str, str | None], str] = {}
         for number in sorted(labels):
-            decision = self._decision(audience, number)
+            decision = decide_label(self._new_sights, self._book, audience, number)
             key = decision.reason, decision.rule
             found.setdefault(key, []).append(number)
             words[key] = in_words(decision)
@@ -142,16 +142,17 @@ class _Comparison:
         reasons.sort(key=lambda reason: -reason.objects)
         return Change(len(labels), self._objects(labels), tuple(reasons))
 
-    def _decision(self, audience: str, number: int) -> Decision:
-        """What decides about this label under the new catalog."""
-        sights, policy = self._new_sights, self._new.policy
-        label = self._book.label(number)
-        sight = sights.of(audience)
-        named = sights.named(label)
-        facets, governor = (named[1], named[2]) if named else (label.key.facets, label.key.governor)
-        decision = policy.decide(audience, facets, self._book.meanings, governor, sight.carried, sights.moment)
-        if decision.reason in ("unmapped", "suspended"):
-            return decision
-        if named is None:
-            return NO_DOOR if sights.in_words(label.key.facets) is None else _NO_COLLECTION
-        return NO_DOOR if decision.verdict == "read" and number not in sight.access else decision
+
+def decide_label(sights: Sights, book: Book, audience: str, number: int) -> Decision:
+    """What decides, for this audience, about the records with this label: the policy, or how one gets to them."""
+    policy = sights.catalog.policy
+    label = book.label(number)
+    sight = sights.of(audience)
+    named = sights.named(label)
+    facets, governor = (named[1], named[2]) if named else (label.key.facets, label.key.governor)
+    decision = policy.decide(audience, facets, book.meanings, governor, sight.carried, sights.moment)
+    if decision.reason in ("unmapped", "suspended"):
+        return decision
+    if named is None:
+        return NO_DOOR if sights.in_words(label.key.facets) is None else _NO_COLLECTION
+    return NO_DOOR if decision.verdict == "read" and number not in sight.access else decision

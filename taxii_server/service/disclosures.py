@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from taxii_server.catalog import parse_catalog
 from taxii_server.service.book import Book
-from taxii_server.service.ledger import FORMS, Item, unpack
+from taxii_server.service.ledger_items import FORMS, Item, unpack
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import Entry, LedgerQuery
 
@@ -110,6 +111,11 @@ class Disclosures:
                         found[entry.strand, entry.number, item.position] = delivery
         return sorted(found.values(), key=lambda each: (each.event.time, each.event.number, each.position))
 
+    def partners(self) -> frozenset[str]:
+        """The partners of the configuration in force. Others may have been there before."""
+        applied = self._store.catalog()
+        return frozenset() if applied is None else frozenset(parse_catalog(applied.files).policy.audiences)
+
     def what_did(self, partner: str, since: int = 0) -> Iterator[Event]:
         """Everything recorded of the partner from this time (µs) on, ascending by time.
 
@@ -117,10 +123,16 @@ class Disclosures:
         the store and the recorded deletions tell, else `unknown`.
         """
         for entry in self._store.ledger.find(LedgerQuery(partner=partner, since=since)):
-            event = _event(entry)
-            if event.kind == "refused" and event.object and "reason" not in event.facts:
-                event = replace(event, facts={**event.facts, "reason": self._reason(event)})
-            yield event
+            yield self._explained(_event(entry))
+
+    def latest(self, partner: str, limit: int) -> list[Event]:
+        """The last things recorded of the partner, as `what_did` tells them, newest first."""
+        return [self._explained(_event(entry)) for entry in self._store.ledger.latest(partner, limit)]
+
+    def _explained(self, event: Event) -> Event:
+        if event.kind == "refused" and event.object and "reason" not in event.facts:
+            return replace(event, facts={**event.facts, "reason": self._reason(event)})
+        return event
 
     def _reason(self, event: Event) -> str:
         held = any(

@@ -184,7 +184,7 @@ def census(hub: Hub, audience: str, collection_name: str) -> Census:
             if resolver.readable(shown, hub.store.clock()):
                 visible += 1
             elif shown:
-                reasons[_reason(hub, snapshot, audience, shown[-1])] += 1
+                reasons[hidden_because(hub, snapshot, audience, shown[-1])] += 1
     return Census(visible, sum(reasons.values()), tuple(reasons.most_common()))
 
 
@@ -200,7 +200,9 @@ def _ids(hub: Hub, feeds: frozenset[str]) -> set[str]:
         after = page.records[-1].position
 
 
-def _reason(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> str:
+def hidden_because(hub: Hub, snapshot: Snapshot, audience: str, record: Record) -> str:
+    """Why the audience is not served this record although a door leads to it, in a few words: that of its label, else
+    that it refers to something hidden."""
     decision = _explanation(hub, snapshot, audience, record).decision
     return in_words(_REFERENCE if decision.verdict == "read" else decision)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from taxii_server import audit
 from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, with_filed
 from taxii_server.errors import CatalogMoved, ConfigError, Problem, StorageError, StorageUnavailable
+from taxii_server.metering import NO_METER, TASK_OK, TASK_RUN, Meter
 from taxii_server.model import POSITION_MAX, Actor, AppliedCatalog, StoreState
 from taxii_server.service.book import Book
 from taxii_server.service.copies import Copies
@@ -41,8 +43,9 @@ _TURN_S = 10.0
 class Hub:
     """One server process's view of the hub. Safe for several threads."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, meter: Meter = NO_METER) -> None:
         self.settings = settings
+        self.meter = meter
         self.store = store
         self.book = Book(store)
         self.writer = Writer(
@@ -53,7 +56,7 @@ class Hub:
             settings.max_labels_per_partner,
         )
         self.statuses = Statuses(store, settings.status_hours)
-        self.ledger = Ledger(store, enabled=settings.ledger)
+        self.ledger = Ledger(store, enabled=settings.ledger, meter=meter)
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
         self._copies: Copies | None = None
@@ -73,6 +76,11 @@ class Hub:
         if self._snapshot is None:
             problem = Problem("", "", "no configuration was ever applied to this store; run 'taxii-server serve'")
             raise ConfigError([problem])
+        return self._snapshot
+
+    @property
+    def in_force(self) -> Snapshot | None:
+        """The same, as far as this process knows; None before the first one."""
         return self._snapshot
 
     def load(self) -> None:
@@ -153,11 +161,20 @@ class Hub:
         """
         catalog = check_catalog(files, self.settings)
         self.book.grow_vocabulary(wanted_vocabulary(catalog))
-        self.writer.relabel(progress)
-        self.writer.relabel_released(catalog.policy)
+        self._relabel(catalog, progress)
         applied = self._put_in_force(files, catalog, applied_by, expected_epoch)
         audit.record("catalog-applied", epoch=applied.epoch, digest=catalog.digest, by=applied_by)
         return applied
+
+    def _relabel(self, catalog: Catalog, progress: Callable[[int], None]) -> None:
+        is_done = False
+        try:
+            self.writer.relabel(progress)
+            self.writer.relabel_released(catalog.policy)
+            is_done = True
+        finally:
+            self.meter.set(TASK_RUN, time.time(), "relabel")
+            self.meter.set(TASK_OK, is_done, "relabel")
 
     def _put_in_force(
         self, files: Mapping[str, str], catalog: Catalog, applied_by: str, expected_epoch: int
@@ -230,8 +247,11 @@ class Hub:
             self.writer.readers = sights.readers
         _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)
 
-    def visit(self, actor: Actor) -> Visit:
-        """The operations for this actor under the catalog in force now; for one request."""
+    def visit(self, actor: Actor, renew: Callable[[], Snapshot] | None = None) -> Visit:
+        """The operations for this actor under the catalog in force now; for one request.
+
+        `renew` gives the snapshot in force when another one than this came into force meanwhile; None: `Hub.renew`.
+        """
         self.keep_time()
         return Visit(
             actor,
@@ -242,10 +262,11 @@ class Hub:
             self.writer,
             self.statuses,
             self.ledger,
-            self._renew,
+            renew or self.renew,
+            self.meter,
         )
 
-    def _renew(self) -> Snapshot:
+    def renew(self) -> Snapshot:
         """The snapshot in force, after somebody found that the one it had is not."""
         self.load()
         return self.snapshot

@@ -13,50 +13,35 @@ from __future__ import annotations
 
 import hmac
 import json
-import operator
 import os
 import secrets
-import sys
 import threading
-import zlib
-from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
-from typing import NamedTuple
 
 from taxii_server.errors import StorageError, StorageUnavailable
+from taxii_server.metering import LEDGER_BATCH, LEDGER_FAILED, LEDGER_WAIT, NO_METER, Meter
 from taxii_server.model import Actor, Record
 from taxii_server.service.copies import Served
 from taxii_server.service.cursor import derived_key
+from taxii_server.service.ledger_items import NOTHING, Items, of_page, of_records
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
 
 #: Kind of the entry that names the last entries of strands whose beginnings were removed (service/pruning.py).
 PRUNED = "pruned"
-FORMS = ("whole", "copy", "metadata")
-_METADATA = FORMS.index("metadata")
-_CODES = {"whole": 0, "copy": 1, "relation": _METADATA}
 #: As `previous` of the first entry of a strand.
 NO_HASH = b"\0" * 32
 NAMING_EVERY = 1000
 _MAX_CHARS = 500
-#: How long a reader waits at most for its entry to be on its way before it builds the answer.
-_HEAD_START_S = 0.002
-_WIDTH = 8  # bytes of a number in items before they are compressed
-_LEVEL = 3  # of compression: the next ones take three times as long for 4 % less
+#: What the thread that writes needs to send an entry to the database: for so long a reader lets it run before it
+#: builds the answer.
+_HEAD_START_S = 0.0005
 # What a stranger wrote may hold half a character: only ASCII is the same everywhere.
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-
-
-class Item(NamedTuple):
-    """One object version as it was delivered: its record's position and label, and how (an index into FORMS)."""
-
-    position: int
-    label: int
-    form: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +52,18 @@ class Note:
     facts: Mapping[str, object]
     partner: str = ""
     object: str = ""
-    items: Sequence[tuple[int, int, int]] = ()
+    items: Items = NOTHING
     firm: bool = False
 
 
 @dataclass(slots=True)
 class _Ticket:
-    """A note that waits for being written. `begun` is set when the store is about to get it, `ended` afterwards."""
+    """A note that waits for being written. `ended` is set when it is, or cannot be."""
 
     note: Note
-    begun: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+    since: float = field(default_factory=time.perf_counter)
 
     def wait(self) -> None:
         """Return when the note is in the ledger. Raises StorageUnavailable when it is not."""
@@ -101,8 +86,9 @@ class _Strand:
 class Ledger:
     """Writes the ledger of one store. Safe for several threads and across a fork; does nothing when not `enabled`."""
 
-    def __init__(self, store: Store, *, enabled: bool = True) -> None:
+    def __init__(self, store: Store, *, enabled: bool = True, meter: Meter = NO_METER) -> None:
         self._store = store
+        self._meter = meter
         self._enabled = enabled
         self._key: bytes | None = None
         self._strands: dict[int, _Strand] = {}
@@ -110,26 +96,16 @@ class Ledger:
     # ---- what is recorded
 
     def delivered(
-        self, actor: Actor, facts: Mapping[str, object], items: Iterable[Served], *, object_id: str, content: bool
+        self, actor: Actor, facts: Mapping[str, object], items: Sequence[Served], *, object_id: str, content: bool
     ) -> Callable[[], None]:
         """Begin to record a read that gives something away.
 
         Nothing may be given away before the function that is returned has returned: it waits for the entry, and
         raises StorageUnavailable when there is none. Until then the answer can be built.
         """
-        if not self._enabled:
+        if not self._enabled or not items:
             return _nothing
-        found: dict[int, tuple[int, int, int]] = {}
-        for item in items:
-            record = item.record
-            position = record.position
-            # What tells where a copy comes from is no copy itself, but it names the object.
-            form = _CODES[item.form] if content else _METADATA
-            if position not in found or form < found[position][2]:
-                found[position] = (position, record.label, form)
-        if not found:
-            return _nothing
-        note = Note("delivered", _facts(actor, facts), actor.partner, object_id, sorted(found.values()))
+        note = Note("delivered", _facts(actor, facts), actor.partner, object_id, of_page(items, content))
         return self._begin(note).wait
 
     def refused(self, actor: Actor, facts: Mapping[str, object], object_id: str) -> None:
@@ -173,7 +149,7 @@ class Ledger:
             strand.queue += tickets
         strand.scribe.submit(self._write_waiting, strand)
         # Whoever computes on without a pause would keep the other thread from even sending the entry to the database.
-        ticket.begun.wait(_HEAD_START_S)
+        ticket.ended.wait(_HEAD_START_S)
         return ticket
 
     def _write_waiting(self, strand: _Strand) -> None:
@@ -188,8 +164,6 @@ class Ledger:
         try:
             notes = [ticket.note for ticket in batch]
             entries = self._entries(head, notes)
-            for ticket in batch:
-                ticket.begun.set()
             self._store.ledger.append(entries, firm=any(note.firm for note in notes))
             last = entries[-1]
             # After a failure nobody knows which of the entries are there: the next write begins another strand.
@@ -200,8 +174,11 @@ class Ledger:
         finally:
             for ticket in batch:
                 ticket.error = error
-                ticket.begun.set()
                 ticket.ended.set()
+            self._meter.observe(LEDGER_BATCH, len(batch))
+            self._meter.observe(LEDGER_WAIT, time.perf_counter() - batch[0].since)
+            if error is not None:
+                self._meter.count(LEDGER_FAILED)
 
     def _entries(self, head: Head | None, notes: Sequence[Note]) -> list[Entry]:
         if self._key is None:
@@ -212,10 +189,10 @@ class Ledger:
             all_notes.insert(0, self._naming("opened", head.strand))
         elif head.number // NAMING_EVERY < (head.number + len(notes)) // NAMING_EVERY:
             all_notes.insert(0, self._naming("heads", head.strand))
-        time = self._store.present()
+        present = self._store.present()
         entries: list[Entry] = []
         for note in all_notes:
-            entry = _entry(head, note, time, self._key)
+            entry = _entry(head, note, present, self._key)
             entries.append(entry)
             head = Head(entry.strand, entry.number, entry.hash)
         return entries
@@ -233,9 +210,8 @@ class Ledger:
 def _deletion(actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> Note:
     """That these records of one object are about to go."""
     versions = [[r.position, r.version, r.version_key, r.collection, r.submitter] for r in records]
-    items = sorted(Item(r.position, r.label, 0) for r in records)
     about = _facts(actor, {**facts, "versions": versions})
-    return Note("deleted", about, actor.partner, records[0].id, items, firm=True)
+    return Note("deleted", about, actor.partner, records[0].id, of_records(records), firm=True)
 
 
 def _nothing() -> None:
@@ -265,7 +241,6 @@ def ledger_key(store: Store) -> bytes:
 
 
 def _entry(head: Head, note: Note, time: int, key: bytes) -> Entry:
-    items = note.items
     entry = Entry(
         strand=head.strand,
         number=head.number + 1,
@@ -273,10 +248,10 @@ def _entry(head: Head, note: Note, time: int, key: bytes) -> Entry:
         kind=note.kind,
         partner=note.partner,
         object=note.object[:_MAX_CHARS].encode(errors="replace").decode(),
-        first=items[0][0] if items else 0,
-        last=items[-1][0] if items else 0,
+        first=note.items.first,
+        last=note.items.last,
         facts=_encode(note.facts),
-        items=pack(items),
+        items=note.items.packed,
         previous=head.hash,
         hash=b"",
     )
@@ -300,46 +275,3 @@ def named_heads(entry: Entry) -> list[Head]:
         ]
     except (KeyError, TypeError) as error:
         raise ValueError("not a list of heads") from error
-
-
-def pack(items: Sequence[tuple[int, int, int]]) -> bytes:
-    """The items, ascending by position, in a few bytes each: the steps from one to the next, then labels and forms.
-
-    The bytes of equal weight stand together, so that those that hardly ever change take no room.
-    """
-    if not items:
-        return b""
-    positions = [item[0] for item in items]
-    steps = map(operator.sub, positions, [0, *positions])
-    values = array("Q", [*steps, *(label << 2 | form for _, label, form in items)])
-    return zlib.compress(_planes(_little(values)), _LEVEL)
-
-
-def unpack(packed: bytes) -> list[Item]:
-    """The items again. Raises ValueError for anything that `pack` did not make."""
-    if not packed:
-        return []
-    try:
-        data = zlib.decompress(packed)
-    except zlib.error as error:
-        raise ValueError("not a list of items") from error
-    if len(data) % (2 * _WIDTH):
-        raise ValueError("not a whole number of items")
-    values = array("Q")
-    count = len(data) // _WIDTH
-    values.frombytes(b"".join(bytes(data[place::count]) for place in range(count)))
-    values = _little(values)
-    positions = accumulate(values[: count // 2])
-    return [Item(position, each >> 2, each & 3) for position, each in zip(positions, values[count // 2 :], strict=True)]
-
-
-def _little(values: array[int]) -> array[int]:
-    """The values in the byte order in which they are kept, or from it."""
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values
-
-
-def _planes(values: array[int]) -> bytes:
-    data = values.tobytes()
-    return b"".join(data[place::_WIDTH] for place in range(_WIDTH))

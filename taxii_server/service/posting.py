@@ -7,7 +7,7 @@ posted again: what is already there is a success and makes no new record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar, cast
@@ -55,6 +55,15 @@ class Added:
     stopped: Stopped | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One member of a body on its way into a collection. `at`: where it wants to stand (see Draft)."""
+
+    collection: Collection
+    item: Item
+    at: int = 0
+
+
 class Writer:
     """The writes of one server. `guards` gives those of the policy in force."""
 
@@ -80,26 +89,47 @@ class Writer:
         submitter: str,
         collection: Collection,
         body: bytes,
-        progress: Callable[[int], None] = lambda done: None,
+        progress: Callable[[int, int], None] = lambda done, of: None,
         guards: Sequence[Guard] | None = None,
     ) -> list[Added]:
         """Store the objects of a TAXII envelope or STIX bundle for this submitter.
 
         Raises BadContent when the body as a whole cannot be processed. A bad object becomes a failure,
         and so does one that a guard stops; the others go on. `progress` is told how many objects of the body are
-        done. `guards`: those of the request's policy; None: those in force.
+        done, and of how many. `guards`: those of the request's policy; None: those in force.
         """
         items = read_envelope(body, self._limits)
         most = collection.limits.max_objects
         if most and len(items) > most:
             raise BadContent(f"{len(items)} objects in one request, this collection takes {most}; send several")
-        watch = watch_over(self._guards() if guards is None else guards, collection.name, submitter)
-        gate = None if watch is None else Gate(watch, self._store, submitter, collection.id, items)
+        return self.add_items(submitter, [Incoming(collection, item) for item in items], progress, guards)
+
+    def add_items(
+        self,
+        submitter: str,
+        incoming: Sequence[Incoming],
+        progress: Callable[[int, int], None] = lambda done, of: None,
+        guards: Sequence[Guard] | None = None,
+    ) -> list[Added]:
+        """Store these members, which may be for several collections, in their order; otherwise as `add`."""
+        gates = self._gates(submitter, incoming, self._guards() if guards is None else guards)
         results: list[Added] = []
-        for start in range(0, len(items), PORTION):
-            results += self._add_portion(submitter, collection, items[start : start + PORTION], start, gate)
-            progress(len(results))
+        for start in range(0, len(incoming), PORTION):
+            results += self._add_portion(submitter, incoming[start : start + PORTION], start, gates)
+            progress(len(results), len(incoming))
         return results
+
+    def _gates(self, submitter: str, incoming: Sequence[Incoming], guards: Sequence[Guard]) -> list[_Gated]:
+        """The gates of the collections that guards watch, and which of the members each of them judges."""
+        gates: list[_Gated] = []
+        for collection in {each.collection.id: each.collection for each in incoming}.values():
+            watch = watch_over(guards, collection.name, submitter)
+            if watch is not None:
+                places = [place for place, each in enumerate(incoming) if each.collection.id == collection.id]
+                items = [incoming[place].item for place in places]
+                gate = Gate(watch, self._store, submitter, collection.id, items)
+                gates.append(_Gated(gate, {places[own]: stop for own, stop in gate.stops.items()}))
+        return gates
 
     def restore(self, collection: Collection, entry: Entry) -> Added:
         """Store what was held in quarantine (an entry with its content) as the post of its submitter.
@@ -112,7 +142,7 @@ class Writer:
         if stop is not None and stop.act == "refuse":
             return _refused(item, 0, refusal(stop), "refused")
         item = replace(item, bundle_spec=entry.spec_version)
-        (added,) = self._add_portion(entry.submitter, collection, [item], 0, None)
+        (added,) = self._add_portion(entry.submitter, [Incoming(collection, item)], 0, ())
         return added
 
     def delete(self, object_id: str, pick: Callable[[Sequence[Record]], Sequence[Record]]) -> list[Record]:
@@ -199,17 +229,18 @@ class Writer:
     # ---- add
 
     def _add_portion(
-        self, submitter: str, collection: Collection, items: Sequence[Item], first: int, gate: Gate | None
+        self, submitter: str, incoming: Sequence[Incoming], first: int, gates: Sequence[_Gated]
     ) -> list[Added]:
-        results: list[Added | None] = [None] * len(items)
+        results: list[Added | None] = [None] * len(incoming)
         drafts: list[Draft] = []
         traits: list[Traits] = []
         places: list[int] = []
         definitions: dict[int, str] = {}
-        held: list[tuple[int, Draft, Stop]] = []
-        stops = {} if gate is None else gate.stops
-        strictness, accepts = cast(Strictness, collection.strictness), frozenset(collection.accepts)
-        for place, item in enumerate(items):
+        held: dict[int, Draft] = {}
+        stops = {place: stop for gated in gates for place, stop in gated.stops.items()}
+        for place, each in enumerate(incoming):
+            collection, item = each.collection, each.item
+            strictness, accepts = cast(Strictness, collection.strictness), frozenset(collection.accepts)
             try:
                 checked = read_object(item, strictness, accepts, submitter)
             except InvalidObject as error:
@@ -232,9 +263,10 @@ class Writer:
                 hard_refs=checked.hard_refs,
                 soft_refs=checked.soft_refs,
                 terms=read_terms(checked.value),
+                at=each.at,
             )
             if stop is not None:
-                held.append((place, draft, stop))
+                held[first + place] = draft
                 continue
             if checked.marking_definition is not None:
                 definitions[len(drafts)] = checked.marking_definition
@@ -245,12 +277,9 @@ class Writer:
                 )
             )
             places.append(place)
-        if gate is not None:
-            # Before the records: what refers to something held must not be there without it being held.
-            verdicts = gate.hold([(draft, stop) for _, draft, stop in held])
-            for (place, draft, _), verdict in zip(held, verdicts, strict=True):
-                ok = verdict.stopped is None
-                results[place] = Added(draft.id, draft.version or "", verdict.message, ok, verdict.stopped)
+        # Before the records: what refers to something held must not be there without it being held.
+        for place, added in _hold(held, gates):
+            results[place - first] = added
         for place, added in zip(places, self._store_within_quota(drafts, traits, definitions), strict=True):
             results[place] = added
         return [added for added in results if added is not None]
@@ -424,6 +453,24 @@ class Writer:
 
     def _key_of(self, label: int) -> LabelKey:
         return self._book.label(label).key
+
+
+@dataclass(frozen=True, slots=True)
+class _Gated:
+    """The gate of one collection, and what it stops: place among all members of the body -> why."""
+
+    gate: Gate
+    stops: Mapping[int, Stop]
+
+
+def _hold(held: Mapping[int, Draft], gates: Sequence[_Gated]) -> Iterator[tuple[int, Added]]:
+    """Put the drafts at these places into the quarantines of their collections; what became of each."""
+    for gated in gates:
+        own = [place for place in held if place in gated.stops]
+        verdicts = gated.gate.hold([(held[place], gated.stops[place]) for place in own])
+        for place, verdict in zip(own, verdicts, strict=True):
+            draft, ok = held[place], verdict.stopped is None
+            yield place, Added(draft.id, draft.version or "", verdict.message, ok, verdict.stopped)
 
 
 def _refused(item: Item, place: int, message: str, stopped: Stopped | None = None) -> Added:

@@ -24,7 +24,8 @@ class Refresher:
         self._every_s = every_s
         self._credentials_epoch = -1
         self._last = float("-inf")
-        self._failing = False
+        #: why the last look failed; empty when it did not
+        self.failure = ""
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -43,6 +44,7 @@ class Refresher:
             if state.catalog_epoch:
                 self._hub.keep_time()
             self._last = time.monotonic()
+            self.failure = ""
 
     def require_fresh(self) -> None:
         """Raise StorageUnavailable when the store has not been seen for so long that a revocation may be missing.
@@ -72,17 +74,17 @@ class Refresher:
             self._try()
 
     def _try(self) -> None:
+        failed_before = self.failure
         try:
             self.tick()
         except (StorageError, ConfigError) as error:
-            if not self._failing:
+            if not failed_before:
                 _log.error("cannot follow the store: %s", error)
-            self._failing = True
-        except Exception:  # noqa: BLE001 - see below
+            self.failure = str(error) or type(error).__name__
+        except Exception as error:  # noqa: BLE001 - see below
             # The thread must outlive what nobody foresaw; require_fresh closes the door meanwhile.
             _log.exception("cannot follow the store")
-            self._failing = True
+            self.failure = f"unexpected {type(error).__name__}"
         else:
-            if self._failing:
+            if failed_before:
                 _log.info("the store can be followed again")
-            self._failing = False

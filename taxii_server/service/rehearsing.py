@@ -136,6 +136,9 @@ class Rehearsal(Store):
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         return self._store.status(status_id, now)
 
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        return self._store.recent_statuses(limit, head_bytes)
+
     def credentials(self) -> list[Credential]:
         return self._store.credentials()
 
@@ -158,6 +161,10 @@ class Rehearsal(Store):
 
     @property
     def chores(self) -> NoReturn:
+        self._refuse()
+
+    @property
+    def health(self) -> NoReturn:
         self._refuse()
 
     @property

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from dataclasses import dataclass
 
 from taxii_server.errors import ConfigError, StorageError, StorageUnavailable
+from taxii_server.metering import REMOVED, TASK_OK, TASK_RUN
 from taxii_server.service.filling import fill_terms
 from taxii_server.service.hub import Hub
 from taxii_server.service.pruning import prune
@@ -77,13 +79,19 @@ class Upkeep:
             return False
         daily = self._chores.take(_DEFINITIONS, self._holder, _DAY_US)
         pruning = self._chores.take(_PRUNING, self._holder, _DAY_US)
+        is_done = False
         try:
             done = self.work(definitions=daily, pruning=pruning)
+            is_done = True
         except StorageUnavailable:
             # Not done: whoever looks next goes on.
             for name in (DONE, *[_DEFINITIONS] * daily, *[_PRUNING] * pruning):
                 self._chores.give_back(name, self._holder)
             raise
+        finally:
+            self._hub.meter.set(TASK_RUN, time.time(), "upkeep")
+            self._hub.meter.set(TASK_OK, is_done, "upkeep")
+        self._count(done)
         if done.retention.total or done.ledger_entries:
             _log.info(
                 "removed %d records and %d entries of the ledger; %d objects stay because of what refers to them",
@@ -107,6 +115,16 @@ class Upkeep:
             if count := self.fill() if self._hub.store.unfilled(1) else 0:
                 _log.info("filters find %d records of an older database by index now", count)
             self._filled = not self._hub.store.unfilled(1)
+
+    def _count(self, done: Done) -> None:
+        removed = {
+            "records": done.retention.total,
+            "ledger": done.ledger_entries,
+            "statuses": done.statuses,
+            "catalogs": done.catalogs,
+        }
+        for what, count in removed.items():
+            self._hub.meter.count(REMOVED, count, what)
 
     def work(self, *, dry: bool = False, definitions: bool = True, pruning: bool = True) -> Done:
         """Do all of it now. Raises StorageUnavailable while another process does, or the database does not answer."""

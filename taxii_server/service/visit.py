@@ -5,15 +5,18 @@ A visit is made for each request and finishes on the snapshot it was made with, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from taxii_server import audit
 from taxii_server.catalog import Catalog, Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
+from taxii_server.metering import DELETED, DELIVERED, LAST_READ, NO_METER, RECEIVED, Meter
 from taxii_server.model import Actor, Record
 from taxii_server.service.book import Book
+from taxii_server.service.copies import Served
 from taxii_server.service.ledger import Ledger
 from taxii_server.service.posting import Added, Writer
 from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
@@ -51,6 +54,7 @@ class Visit:
     ledger: Ledger
     #: the snapshot in force now
     renew: Callable[[], Snapshot]
+    meter: Meter = NO_METER
 
     @property
     def catalog(self) -> Catalog:
@@ -98,11 +102,8 @@ class Visit:
 
     def answer(self, collection: Collection, request: ReadRequest, build: Callable[[Found], T]) -> T:
         """What `build` makes of a page, as `read`: it is built while the ledger is written, which takes as long."""
-        settings, own = self.settings, collection.limits.max_page
-        max_page = min(settings.max_page, own) if own else settings.max_page
-        limit = min(request.limit or settings.default_page, max_page)
         try:
-            found = self.snapshot.reader.read(self.actor.partner, collection, request, limit)
+            found = self.look(collection, request)
         except Superseded:
             return self._again(collection, request, build)
         wait_for_ledger = self.ledger.delivered(
@@ -124,7 +125,39 @@ class Visit:
         )
         answer = build(found)
         wait_for_ledger()
+        if self.meter.counts:
+            self._count_read(collection, len(found.items))
         return answer
+
+    def look(self, collection: Collection, request: ReadRequest) -> Found:
+        """One page as `read`, of which nothing is given away: whatever is, has to go through `show`.
+
+        Raises Superseded when another catalog came into force than the one of this visit.
+        """
+        own = collection.limits.max_page
+        max_page = min(self.settings.max_page, own) if own else self.settings.max_page
+        limit = min(request.limit or self.settings.default_page, max_page)
+        return self.snapshot.reader.read(self.actor.partner, collection, request, limit)
+
+    def show(
+        self, collection: Collection, items: Sequence[Served], object_id: str = "", *, content: bool = True
+    ) -> None:
+        """Tell the ledger that these items are given away, as `read` does; they may be when this has returned.
+
+        Raises StorageUnavailable.
+        """
+        facts = self._facts(200, collection.name, resource="console")
+        content = content and self.actor.origin.method != "HEAD"
+        self.ledger.delivered(self.actor, facts, items, object_id=object_id, content=content)()
+        self._record("read", collection, resource="console", object=object_id or None, count=len(items))
+        if self.meter.counts:
+            self._count_read(collection, len(items))
+
+    def _count_read(self, collection: Collection, count: int) -> None:
+        labels = self.actor.partner, collection.name
+        self.meter.set(LAST_READ, time.time(), *labels)
+        if count:
+            self.meter.count(DELIVERED, count, *labels)
 
     def _again(self, collection: Collection, request: ReadRequest, build: Callable[[Found], T]) -> T:
         """The page under the catalog that came into force while it was read; rights are looked at again."""
@@ -142,8 +175,18 @@ class Visit:
         requested = now_position()
         results = self.writer.add(self.actor.partner, collection, body, guards=self.catalog.policy.guards)
         status = self.statuses.save(collection.api_root, self.actor.partner, requested, results)
-        self._record("add", collection, **_counts(results))
+        counts = _counts(results)
+        self._record("add", collection, **counts)
+        self._count_added(collection, counts)
         return status
+
+    def _count_added(self, collection: Collection, counts: Mapping[str, int | None]) -> None:
+        refused, held = (counts[name] or 0 for name in ("refused_by_guard", "quarantined"))
+        failed = (counts["failure"] or 0) - refused - held
+        found = {"stored": counts["success"] or 0, "failed": failed, "refused": refused, "quarantined": held}
+        for result, count in found.items():
+            if count:
+                self.meter.count(RECEIVED, count, self.actor.partner, collection.name, result)
 
     def delete(self, collection: Collection, rights: Rights, object_id: str, filters: Filters | None) -> int:
         """Delete the actor's own versions of the object that this collection shows; how many went.
@@ -194,6 +237,7 @@ class Visit:
             object=object_id,
             versions=",".join(record.version for record in gone),
         )
+        self.meter.count(DELETED, float(len(gone)), self.actor.partner, collection.name)
         return len(gone)
 
     def _is_copy(self, collection: Collection, object_id: str) -> bool:

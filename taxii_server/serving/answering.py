@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -11,11 +12,13 @@ from typing import Any, Protocol
 from gunicorn.http import errors, wsgi
 from gunicorn.http.message import Request
 
+from taxii_server.metering import MALFORMED, WAIT_SECONDS, Meter
 from taxii_server.serving import answers
 from taxii_server.serving.body import BodyAwaited, Framing, RequestBody
 from taxii_server.serving.connection import Connection
 from taxii_server.web.body import RESUMED
 from taxii_server.web.forwarded import PEER_CERTIFICATE
+from taxii_server.web.places import FOR_MACHINES, STOPPING
 
 _log = logging.getLogger(__name__)
 #: What nobody read of a body is skipped up to this; else the connection ends.
@@ -29,12 +32,16 @@ class Worker(Protocol):
     log: Any
     alive: bool
     nr: int
+    meter: Meter
+    is_stopping: Callable[[], bool]
     wsgi: Callable[..., Iterable[bytes]]
 
 
 def answer(worker: Worker, conn: Connection) -> bool | None:
     """Answer one request; whether the connection can be kept. None: its body has to be gathered first."""
     before = conn.outgoing.total
+    if not conn.is_health:
+        worker.meter.observe(WAIT_SECONDS, time.monotonic() - conn.since)
     try:
         if conn.request is None:
             conn.require_head()
@@ -52,6 +59,7 @@ def answer(worker: Worker, conn: Connection) -> bool | None:
         _log.debug("the client is gone: %s", error)
     except Exception as error:  # noqa: BLE001 - the connection has to be answered and ended whatever it was
         if conn.outgoing.total == before:
+            worker.meter.count(MALFORMED)
             with suppress(OSError):
                 conn.outgoing.sendall(answers.for_error(error))
         else:
@@ -70,6 +78,7 @@ def _respond(worker: Worker, conn: Connection, more: dict[str, Any]) -> bool:
     request._expected_100_continue = expects
     body = RequestBody(request.body, conn.framing, environ)
     environ |= {"wsgi.multithread": True, "wsgi.input": body, **more}
+    environ[FOR_MACHINES], environ[STOPPING] = conn.is_for_machines, worker.is_stopping()
     environ["wsgi.url_scheme"] = "https" if conn.is_tls else "http"
     if conn.certificate is not None:
         environ[PEER_CERTIFICATE] = conn.certificate

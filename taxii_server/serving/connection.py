@@ -60,6 +60,8 @@ class Connection:
         self.ended = False
         self.keep = False
         self.is_health = False
+        #: it came to the port for machines
+        self.is_for_machines = False
         self.watched = 0
         #: bytes that count against the memory for slow clients
         self.held = 0

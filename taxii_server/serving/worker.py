@@ -18,15 +18,21 @@ import socket
 import ssl
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
+from taxii_server import metering
+from taxii_server.auth.networks import is_within
+from taxii_server.metering import CONNECTIONS_ENDED, FLUSH_S, OVERLOADED, Meter, Metric
+from taxii_server.service.hub import Hub
 from taxii_server.serving import answers
 from taxii_server.serving.answering import answer
 from taxii_server.serving.connection import MAX_HEAD_BYTES, SILENT_S, Connection, State
@@ -48,9 +54,16 @@ _STOPPING_KEPT_S = 2.0
 #: How often deadlines are looked at.
 _SWEEP_S = 0.25
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-#: Whoever watches over the server is answered by a thread of its own, whatever the others are stuck in.
-_HEALTH = (b"GET /healthz ", b"HEAD /healthz ")
+#: Whoever watches over the server is answered by threads of its own, whatever the others are stuck in.
+_HEALTH = tuple(
+    b"%s /%s " % (method, name) for method in (b"GET", b"HEAD") for name in (b"healthz", b"livez", b"readyz")
+)
+#: The same for the metrics, where they are not meant for a stranger.
+_METRICS = (b"GET /metrics ",)
+_HEALTH_THREADS = 4
 _MAX_HEALTH_WAITING = 16
+#: How often the worker tells how it is.
+_GAUGES_S = 1.0
 #: States whose connections hold nothing that was promised to anybody.
 _EXPENDABLE = (State.GREETING, State.HANDSHAKE, State.IDLE, State.HEAD, State.ENDING)
 
@@ -64,6 +77,8 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*arguments, **more)
         settings: Settings = self.app.settings
         self.context: ssl.SSLContext | None = self.app.context
+        self.meter: Meter = self.app.meter
+        self.is_stopping: Callable[[], bool] = self.app.is_stopping
         self.max_busy = settings.threads + settings.max_waiting
         self.max_wait_s = settings.max_wait_s
         self.max_held = settings.buffer_mb * 1024 * 1024
@@ -71,12 +86,13 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         self.busy = 0
         self.health_busy = 0
         self.held = 0
+        self._settings = settings
         self._told = -math.inf
-        self._next_sweep = 0.0
+        self._next_sweep = self._next_flush = self._next_gauges = 0.0
 
     def init_process(self) -> None:
         """See Worker.init_process."""
-        self.health_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="health")
+        self.health_pool = ThreadPoolExecutor(max_workers=_HEALTH_THREADS, thread_name_prefix="health")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = self.worker_connections + 256
         if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -94,6 +110,8 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
             self._turn(1.0)
             if len(self.connections) < self.worker_connections:
                 self.set_accept_enabled(True)
+        if self.is_stopping():
+            self._delay_stop()
         # Also when the parent is gone: whoever starts the server again wants the port, and clients shall go there.
         self.alive = False
         self.set_accept_enabled(False)
@@ -111,16 +129,48 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
             self._close(conn)
         self.poller.close()
         self.method_queue.close()
+        self.meter.flush()
+
+    def _delay_stop(self) -> None:
+        """Go on while whoever sends requests learns from /readyz that there will be no more answers."""
+        until = time.monotonic() + self._settings.shutdown_delay_s
+        while time.monotonic() < until and self.is_parent_alive():
+            self._turn(0.2)
 
     def _turn(self, seconds: float) -> None:
         self.notify()
-        self.wait_for_and_dispatch_events(timeout=min(seconds, _SWEEP_S) if self.connections else seconds)
+        wait_s = min(seconds, _SWEEP_S) if self.connections else seconds
+        self.wait_for_and_dispatch_events(timeout=min(wait_s, FLUSH_S) if self.meter.is_waiting() else wait_s)
         now = time.monotonic()
+        if now >= self._next_gauges and self.meter.counts:
+            self._next_gauges = now + _GAUGES_S
+            self._tell_gauges()
+        if now >= self._next_flush and self.meter.is_waiting():
+            self._next_flush = now + FLUSH_S
+            self.meter.flush()
         if now < self._next_sweep:
             return
         self._next_sweep = now + _SWEEP_S
         for conn in [each for each in self.connections if each.deadline <= now]:
             self._guarded(conn, self._expire)
+
+    def _tell_gauges(self) -> None:
+        """How this worker is, for the metrics."""
+        memory = resident_bytes()
+        hub: Hub = self.wsgi.extensions["taxii_server"]
+        epoch = 0 if hub.in_force is None else hub.in_force.epoch
+        numbers: dict[Metric, float] = {
+            metering.WORKERS: 1,
+            metering.CONNECTIONS: len(self.connections),
+            metering.BUSY: self.busy,
+            metering.HELD_BYTES: self.held,
+            metering.MEMORY: memory,
+            metering.MEMORY_LARGEST: memory,
+            metering.POLICY_EPOCH: epoch,
+            metering.POLICY_EPOCH_OLDEST: epoch,
+        }
+        for metric, number in numbers.items():
+            self.meter.set(metric, number)
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection."""
@@ -134,7 +184,10 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
                 self._tell("no file descriptors are left (%s); raise LimitNOFILE or lower max_connections", error)
                 self._make_room()
             return  # else: another worker was faster, or the client thought again
-        conn = Connection(client, address, listener.getsockname(), self.context)
+        here = listener.getsockname()
+        is_for_machines = bool(self._settings.metrics_port) and here[1] == self._settings.metrics_port
+        conn = Connection(client, address, here, None if is_for_machines else self.context)
+        conn.is_for_machines = is_for_machines
         self.connections.add(conn)
         if conn.is_tls:
             conn.enter(State.GREETING, HEAD_TIMEOUT_S)
@@ -194,7 +247,7 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
             # Only one that no thread has begun with can be taken back.
             if conn.future is not None and conn.future.cancel():
                 self._release(conn)
-                self._refuse(conn)
+                self._refuse(conn, "waited-too-long")
             else:
                 conn.deadline = math.inf
         elif conn.state is State.BODY:
@@ -244,9 +297,11 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
     def _dispatch(self, conn: Connection) -> None:
         """Give the request to a thread, or say that there are too many."""
         self._watch(conn, 0)
-        is_health = conn.incoming.data.startswith(_HEALTH)
+        is_health = conn.incoming.data.startswith(_HEALTH) or (
+            conn.incoming.data.startswith(_METRICS) and is_within(conn.address, self._settings.operator_addresses)
+        )
         if (self.health_busy >= _MAX_HEALTH_WAITING) if is_health else (self.busy >= self.max_busy):
-            self._refuse(conn)
+            self._refuse(conn, "queue-full")
             return
         conn.enter(State.ANSWERING, self.max_wait_s)
         conn.is_health = is_health
@@ -257,8 +312,9 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         conn.future = (self.health_pool if is_health else self.tpool).submit(answer, self, conn)
         conn.future.add_done_callback(lambda future: self.method_queue.defer(self._finish, conn, future))
 
-    def _refuse(self, conn: Connection) -> None:
+    def _refuse(self, conn: Connection, why: str) -> None:
         """503 at once."""
+        self.meter.count(OVERLOADED, 1.0, why)
         self._tell("busy: answers 503 (%d requests with threads or waiting for them)", self.busy)
         conn.keep = False
         conn.outgoing.sendall(answers.overloaded())
@@ -385,8 +441,9 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
                 slowest.incoming.data.clear()
                 self.held -= slowest.held
                 slowest.held = 0
-                self._guarded(slowest, self._refuse)
+                self._guarded(slowest, partial(self._refuse, why="buffer-full"))
             else:
+                self.meter.count(CONNECTIONS_ENDED, 1.0, "buffer-full")
                 self._close(slowest)
 
     def _expendable(self) -> list[Connection]:
@@ -401,4 +458,13 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         most = max(count.values())
         oldest = min((each for each in expendable if count[each.address] == most), key=lambda each: each.since)
         self._tell("max_connections are open: ends an idle one of %s", oldest.address)
+        self.meter.count(CONNECTIONS_ENDED, 1.0, "connections-full")
         self._close(oldest)
+
+
+def resident_bytes() -> int:
+    """The memory of this process that is in RAM; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0

@@ -29,14 +29,21 @@ from taxii_server.settings.rows import (
 )
 from taxii_server.settings.show import masked
 from taxii_server.settings.sources import is_url
-from taxii_server.settings.table import RESERVED, ROWS, ApiRoot, Settings, is_mongodb
+from taxii_server.settings.table import RESERVED, ROWS, ApiRoot, Settings
 
 PREFIX = "TAXII_SERVER_"
 #: Names the server.toml itself; see `default_file`.
 FILE_VARIABLE = "TAXII_SERVER_CONFIG"
 #: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
-_PATHS = ("store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca", "oidc_jwks")
+_SQLITE = "sqlite:///"
+#: Behind the name of a variable: its value is the name of a file with the value.
+_FILE = "_file"
+_PATHS = (
+    "store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca", "oidc_jwks", "mirrors_file",
+    "mirrors_dir",
+)  # fmt: skip
 
 
 def default_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -104,11 +111,26 @@ class _Gathered:
         rows = rows_of(ApiRoot)
         if len(path) == 1 and path[0] in ROWS:
             self._take(ROWS[path[0]], value, variable, variable)
+        elif len(path) == 1 and path[0].removesuffix(_FILE) in ROWS:
+            self._take_secret(variable, path[0].removesuffix(_FILE), value)
         elif len(path) == 3 and path[0] == "api_roots" and path[2] in rows:
             self.roots.setdefault(path[1], {})[path[2]] = rows[path[2]].kind.parse(value)
         else:
             known = [PREFIX + name.upper() for name in ROWS]
             self.problems.append(Problem("environment", "", unknown("variable", variable, known)))
+
+    def _take_secret(self, variable: str, name: str, file: str) -> None:
+        """The value from a file, as containers get their secrets: its one line, without the end of the line."""
+        if self.sources[name] == PREFIX + name.upper():
+            message = f"{PREFIX}{name.upper()} is set as well; take one of the two away"
+            self.problems.append(Problem("environment", variable, message))
+            return
+        try:
+            text = Path(file).read_text(encoding="utf-8").strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(Problem("environment", variable, f"{file}: cannot be read: {why_unreadable(error)}"))
+        else:
+            self._take(ROWS[name], text, variable, variable)
 
     def take_flags(self, flags: Mapping[str, object]) -> None:
         for name, value in flags.items():
@@ -134,12 +156,12 @@ class _Gathered:
             self._anchor(name, base)
 
     def _anchor(self, name: str, base: Path) -> None:
-        if (
-            self.values[name]
-            and not is_mongodb(self.values[name])
-            and not (name == "oidc_jwks" and is_url(self.values[name]))
-        ):
-            self.values[name] = str(_absolute(base, self.values[name]))
+        value = str(self.values[name])
+        if name == "store" and value.lower().startswith(_SQLITE):
+            value = value[len(_SQLITE) :]  # three slashes and a relative path, four and an absolute one
+        # What is no path is not made one: the store says which kinds it knows.
+        if value and not (name in ("store", "oidc_jwks") and is_url(value)):
+            self.values[name] = str(_absolute(base, value))
 
     def settings(self) -> Settings:
         roots, problems = read_api_roots(self.roots, self.file_name)
@@ -154,6 +176,9 @@ class _Gathered:
                     )
                 )
             self.values["default_page"] = self.values["max_page"]
+        if self.values["metrics_port"] == self.values["port"]:
+            message = f"{self.values['port']} is the port of the server itself (port); choose another one"
+            self.problems.append(Problem(self.file_name, "metrics_port", message))
         self.problems += [*self._incomplete_oidc(), *self._open_secrets()]
         if self.problems:
             raise ConfigError(self.problems)
@@ -199,9 +224,31 @@ def read_api_roots(values: Mapping[str, object], file: str) -> tuple[Mapping[str
         problems += wrong
         if not wrong:
             roots[name] = ApiRoot(name=name, **found)
+    problems += _clashing_paths(roots, file)
     if not values:
         problems.append(Problem(file, "api_roots", "declare at least one, such as [api_roots.hub] with a title"))
     return MappingProxyType(roots), problems
+
+
+def _clashing_paths(roots: Mapping[str, ApiRoot], file: str) -> list[Problem]:
+    """Paths that stand for something else already: another root, or the server itself."""
+    problems = []
+    taken: dict[str, str] = {}
+    for name, root in roots.items():
+        if not root.path:
+            continue
+        first, _, rest = root.path.partition("/")
+        if first in roots and (rest or first != name):
+            message = f"'/{root.path}/' lies below the API root '{first}'; choose a path of its own"
+        elif first in RESERVED and not (first == "taxii2" and _UUID.fullmatch(rest)):
+            message = f"'/{first}/' belongs to the server itself; below it only taxii2/UUID can be an API root"
+        elif root.path in taken:
+            message = f"is the path of '{taken[root.path]}' already"
+        else:
+            taken[root.path] = name
+            continue
+        problems.append(Problem(file, join_key(join_key("api_roots", name), "path"), message))
+    return problems
 
 
 def why_unreadable(error: OSError | UnicodeDecodeError) -> str:

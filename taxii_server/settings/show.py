@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from taxii_server.settings.rows import example_of, rows_of, toml_value, wrapped
 from taxii_server.settings.table import ROWS, ApiRoot, Settings, is_mongodb
@@ -42,8 +43,8 @@ def masked(store: str) -> str:
     return f"{scheme}://{name}{colon and ':***'}{at}{place}" if at else store
 
 
-def example_text() -> str:
-    """The server.toml that `init` writes: what everybody decides as it is, the rest commented out."""
+def example_text(values: Mapping[str, object] = MappingProxyType({})) -> str:
+    """The server.toml that `init` writes: what everybody decides, and `values`, as it is, the rest commented out."""
     return (
         wrapped(
             "The settings of this server. They are read once, at the start; partners and rules are not here but in "
@@ -51,7 +52,7 @@ def example_text() -> str:
             "file. What is commented out shows the default. The environment (TAXII_SERVER_PORT=6200) and the command "
             "line (--port 6200) go before this file; `taxii-server check --show` prints every value and its source."
         )
-        + example_of(Settings)
+        + example_of(Settings, **values)
         + "\n# ---- API roots\n\n"
         + wrapped(
             "Each table is one API root: [api_roots.hub] is served at /hub/. The collections choose theirs by this "

@@ -9,27 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from taxii_server.model import NEVER_CUT
 from taxii_server.stix.kinds import MARKING_DEFINITION, is_observable
 from taxii_server.stix.schema import required_properties
 from taxii_server.stix.selectors import Path
 
 #: Of no use in part: a marking or a definition means what all of it says, a translation repeats what was removed.
-_NEVER_CUT_TYPES = frozenset({MARKING_DEFINITION, "language-content", "extension-definition", "bundle"})
-
-#: What an object is, which version it is, and who may read it: not to be removed from any object. A withdrawn
-#: object stays withdrawn.
-_FIXED = frozenset(
-    {
-        "type",
-        "spec_version",
-        "id",
-        "created",
-        "modified",
-        "revoked",
-        "object_marking_refs",
-        "granular_markings",
-    }
-)
+_WHOLE_TYPES = frozenset({MARKING_DEFINITION, "language-content", "extension-definition", "bundle"})
 
 #: STIX 2.1: types that need one of several groups of properties.
 _ONE_OF: Mapping[str, tuple[frozenset[str], ...]] = {
@@ -44,11 +30,7 @@ def is_never_cut(value: Mapping[str, Any]) -> bool:
 
     A custom object with neither `created` nor `modified` may be an observable.
     """
-    return (
-        value["type"] in _NEVER_CUT_TYPES
-        or is_observable(value)
-        or ("created" not in value and "modified" not in value)
-    )
+    return value["type"] in _WHOLE_TYPES or is_observable(value) or ("created" not in value and "modified" not in value)
 
 
 def fixed_properties(value: Mapping[str, Any], spec_version: str) -> frozenset[str]:
@@ -60,7 +42,7 @@ def fixed_properties(value: Mapping[str, Any], spec_version: str) -> frozenset[s
     if is_never_cut(value):
         return frozenset(names)
     of_type = value["type"]
-    fixed = _FIXED | required_properties(of_type, spec_version)
+    fixed = NEVER_CUT | required_properties(of_type, spec_version)
     groups = [group for group in _groups(of_type, spec_version) if group <= names]
     if len(groups) == 1:
         fixed |= groups[0]
@@ -78,7 +60,7 @@ def may_be_cut(value: Mapping[str, Any], path: Path, fixed: frozenset[str]) -> b
     """
     if len(path) > 1 and value["type"] == "observed-data" and path[0] == "objects":
         return False
-    return path[0] not in (_FIXED if len(path) > 1 else fixed)
+    return path[0] not in (NEVER_CUT if len(path) > 1 else fixed)
 
 
 def is_whole(value: Mapping[str, Any], copy: Mapping[str, Any], spec_version: str) -> bool:

@@ -7,9 +7,10 @@ import re
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.storage.base import Store
 from taxii_server.storage.sqlite import SQLiteStore
+from taxii_server.storage.sqlite_connection import FORKS
 from taxii_server.storage.together import WRITES_TOGETHER
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "is_spoilt_by_fork", "open_store"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _KNOWN = "known: a path, sqlite:///relative/path, sqlite:////absolute/path, mongodb://..., mongodb+srv://..."
@@ -39,6 +40,14 @@ def open_store(url: str, *, writes_together: int = WRITES_TOGETHER) -> Store:
     if not path or path == ":memory:" or "\0" in path:
         raise _refused("a store needs the path of a file")
     return SQLiteStore(path, writes_together=writes_together)
+
+
+def is_spoilt_by_fork() -> bool:
+    """Whether no SQLite file can be opened, because another thread of the parent used one when this process was forked.
+
+    Such a process has to end; the next one will be in luck.
+    """
+    return FORKS.is_spoilt
 
 
 def _refused(message: str) -> ConfigError:

@@ -6,7 +6,8 @@ Positions
     appear at or below p. That is why a position is taken inside the write transaction, under the
     one clock of the store, and never before it. Positions are multiples of POSITION_UNIT in uneven steps, so
     that a gap in what a reader sees says nothing about what it may not see. A clock that steps back does not
-    matter: the next position is max(now, last) plus a step.
+    matter: the next position is max(now, last) plus a step. A draft that another server had may want an older place:
+    it gets the first free one at or after it, behind `last` like everything else, and the clock stays there.
 
 Events
     A record may get further places in the order, for audiences that can read it from some moment on (policy design,
@@ -44,8 +45,10 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage.chores import Chores
+from taxii_server.storage.health import Health
 from taxii_server.storage.inspection import Inspection
 from taxii_server.storage.ledger import LedgerStore
+from taxii_server.storage.positions import NEXT
 from taxii_server.storage.quarantine import Quarantine
 from taxii_server.storage.whole import Whole
 
@@ -83,6 +86,11 @@ class Plan:
     def is_empty(self) -> bool:
         return not (self.inserts or self.relabels or self.deletes or self.event)
 
+    def event_at(self) -> int:
+        """Where the event wants to stand: right behind the insertions when all of them want older places than the
+        present, so that it is no reason to give up those of the writes to come. See positions.py."""
+        return NEXT if self.inserts and all(draft.at for draft, _ in self.inserts) else 0
+
 
 #: Gets the present records of the ids asked for (without content, by id, ascending position; ids without a
 #: record are absent) and the length of the log at this moment of the transaction, and says what to do. Pure: a
@@ -97,6 +105,8 @@ class Store(ABC):
     #: Called inside the write transaction after the positions are taken and before the commit.
     #: A seam for the contract suite, which pauses a writer there. Does nothing in production.
     before_commit: Callable[[], None] = staticmethod(lambda: None)
+    #: Told how many calls of `write` shared each transaction. A seam for whoever counts; does nothing without one.
+    wrote_together: Callable[[int], object] = staticmethod(lambda count: None)
 
     @property
     @abstractmethod
@@ -236,6 +246,11 @@ class Store(ABC):
     def chores(self) -> Chores:
         """Leases of background work, and what is cleared away (see chores.py)."""
 
+    @property
+    @abstractmethod
+    def health(self) -> Health:
+        """Whether the database can be used, and how it is (see health.py)."""
+
     # ---- statuses
 
     @abstractmethod
@@ -245,6 +260,10 @@ class Store(ABC):
     @abstractmethod
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         """The status resource, or None when it is unknown or expired at `now` (µs)."""
+
+    @abstractmethod
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        """The newest `limit` statuses (the last to expire first), each with the first `head_bytes` of its body."""
 
     # ---- credentials
 
@@ -277,6 +296,9 @@ class Store(ABC):
 
         The moment never goes back. Does nothing when the newest one has the same digest and moment. Whatever the
         event planner raises ends the transaction with nothing written.
+
+        While there is no record, the event does not move the clock on to the present, so that what is moved in from
+        another server can still stand where it stood.
 
         With `expected_epoch` only while that one is in force (0: none ever was): raises CatalogMoved otherwise,
         whatever the digest, so that of two changes that started from the same configuration none is lost.

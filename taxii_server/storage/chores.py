@@ -1,4 +1,4 @@
-"""What servers do in the background: one of them at a time, by a lease, and what they clear away.
+"""What servers do in the background: one of them at a time, by a lease; what they note, and what they clear away.
 
 Every store has one, reached as `store.chores`; one suite (tests/storage/chores_contract.py) proves both.
 """
@@ -22,6 +22,17 @@ class Chores(ABC):
     @abstractmethod
     def give_back(self, name: str, holder: str) -> None:
         """End the lease, if this holder has it."""
+
+    @abstractmethod
+    def note(self, name: str, text: str) -> None:
+        """Keep this text under this name, in place of the one before; durable when it returns. Empty: keep none.
+
+        Notes are no part of a backup: whoever goes on after a restore must not rely on what was done after the backup.
+        """
+
+    @abstractmethod
+    def notes(self, prefix: str = "") -> dict[str, str]:
+        """The texts that are kept, by the names that begin so, in the order of the names."""
 
     @abstractmethod
     def forget_statuses(self) -> int:

@@ -93,3 +93,7 @@ class LedgerStore(ABC):
     @abstractmethod
     def find(self, query: LedgerQuery) -> Iterator[Entry]:
         """The entries that satisfy the query, ascending by time."""
+
+    @abstractmethod
+    def latest(self, partner: str, limit: int) -> list[Entry]:
+        """The last `limit` entries of the partner, newest first. Reads no others."""

@@ -9,10 +9,9 @@ Why one clock document
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from bson import Int64
@@ -23,7 +22,6 @@ from pymongo.monitoring import CommandListener
 
 from taxii_server.errors import StorageError
 from taxii_server.model import (
-    POSITION_UNIT,
     AppliedCatalog,
     Credential,
     LogEntry,
@@ -41,11 +39,13 @@ from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id,
 from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
+from taxii_server.storage.mongo_health import MongoHealth
 from taxii_server.storage.mongo_inspection import MongoInspection
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_schema import portions
 from taxii_server.storage.mongo_whole import MongoWhole
+from taxii_server.storage.positions import NEXT, positions_after, rounded_up
 from taxii_server.storage.together import WRITES_TOGETHER, Together, Write, join, share_no_id, with_those_alone
 from taxii_server.times import now_position
 
@@ -77,7 +77,13 @@ class MongoStore(Store):
         self._connection = Connection(
             url, timeout_s=timeout_s, write_timeout_s=write_timeout_s, event_listeners=event_listeners
         )
-        self._writes = Together(self._write_all, wait_s=write_timeout_s, most=writes_together, fits=share_no_id)
+        self._writes = Together(
+            self._write_all,
+            wait_s=write_timeout_s,
+            most=writes_together,
+            fits=share_no_id,
+            ran=lambda count: self.wrote_together(count),
+        )
         self._statuses = Together(self._save_statuses, wait_s=write_timeout_s)
         self._sweep_at = 0.0
         #: whether there may be records whose terms are not known: nobody adds any
@@ -148,30 +154,30 @@ class MongoStore(Store):
                 session.abort_transaction()
                 return joined.results(())
             steps.clear(database, session, plan)
-            positions = _positions_after(self._present(clock), len(plan.inserts))
+            positions = positions_after(clock["position"], self._now(), [draft.at for draft, _ in plan.inserts])
             if plan.inserts:
                 self._may_lack_terms |= any(draft.terms is None for draft, _ in plan.inserts)
                 steps.insert(database, session, plan, positions)
             inside = InsideMongo(database, session, clock)
-            steps.move_clock(inside, self._write_event(inside, plan.event, positions))
+            steps.move_clock(inside, self._write_event(inside, plan.event, positions, plan.event_at()))
             self.before_commit()
             return joined.results(positions)
 
         results = self._connection.transaction(run)
         return with_those_alone(results, alone, writes, self._write_all)
 
-    def _write_event(self, inside: InsideMongo, event: EventPlanner | None, positions: Sequence[int]) -> Document:
-        """Write the event, if there is one, behind everything that there is; what changes of the clock document."""
+    def _write_event(
+        self, inside: InsideMongo, event: EventPlanner | None, positions: Sequence[int], at: int
+    ) -> Document:
+        """Write the event, if there is one, behind everything that there is, where it wants to stand; what changes of
+        the clock document."""
         planned = None if event is None else event(inside)
         if planned is None:
             return {"position": Int64(positions[-1])} if positions else {}
-        (base,) = _positions_after(positions[-1] if positions else self._present(inside.clock), 1)
+        last = positions[-1] if positions else inside.clock["position"]
+        (base,) = positions_after(last, self._now(), [at])
         length, end = events.write_event(inside, planned, base, positions, _log_key)
         return {"position": Int64(end), "log": length}
-
-    def _present(self, clock: Document) -> int:
-        """The clock, moved on to the present: a multiple of POSITION_UNIT."""
-        return int(max(self._now(), clock["position"])) // -POSITION_UNIT * -POSITION_UNIT
 
     def present(self) -> int:
         return self._now()
@@ -181,7 +187,7 @@ class MongoStore(Store):
 
     def tick(self) -> int:
         def run(database: Database[Document], session: ClientSession, clock: Document) -> int:
-            present = self._present(clock)
+            present = rounded_up(max(self._now(), clock["position"]))
             moved = {"$set": {"position": Int64(present)}}
             database["meta"].update_one({"_id": CLOCK}, moved, session=session)
             return present
@@ -286,6 +292,10 @@ class MongoStore(Store):
     def chores(self) -> MongoChores:
         return MongoChores(self._connection, self._now)
 
+    @property
+    def health(self) -> MongoHealth:
+        return MongoHealth(self._connection)
+
     # ---- statuses
 
     def save_status(self, status: StoredStatus) -> None:
@@ -314,11 +324,13 @@ class MongoStore(Store):
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         with self._connection.call() as database:
             found = database["statuses"].find_one({"_id": status_id, "expires": {"$gt": Int64(now)}})
-        if found is None:
-            return None
-        return StoredStatus(
-            found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
-        )
+        return None if found is None else _status_of(found)
+
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        with self._connection.call() as database:
+            # Few at a time: a body can be large.
+            found = database["statuses"].find({}, batch_size=10).sort("expires", DESCENDING).limit(limit)
+            return [replace(status, body=status.body[:head_bytes]) for status in map(_status_of, found)]
 
     # ---- credentials
 
@@ -370,7 +382,8 @@ class MongoStore(Store):
                 session.abort_transaction()
                 return newest
             inside = InsideMongo(database, session, clock)
-            steps.move_clock(inside, self._write_event(inside, event, ()))
+            is_empty = database["records"].find_one({"_id": {"$gte": Int64(0)}}, {"_id": 1}, session=session) is None
+            steps.move_clock(inside, self._write_event(inside, event, (), NEXT if is_empty else 0))
             epoch = clock["catalog_epoch"] + 1
             applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), judged)
             database["catalog"].insert_one(
@@ -393,15 +406,6 @@ class MongoStore(Store):
     def catalog(self) -> AppliedCatalog | None:
         with self._connection.call() as database:
             return _newest_catalog(database, None)
-
-
-def _positions_after(last: int, count: int) -> tuple[int, ...]:
-    """Increasing positions after `last` in steps of 1, 2 or 3 units that nobody can foresee."""
-    positions: list[int] = []
-    for byte in secrets.token_bytes(count):
-        last += POSITION_UNIT * (1 + byte % 3)
-        positions.append(last)
-    return tuple(positions)
 
 
 def _log_key(kind: str, payload: str) -> bytes:
@@ -440,6 +444,12 @@ def _append_missing(
     database["meta"].update_one({"_id": CLOCK}, {"$set": {"log": length}}, session=session)
     schema.set_horizon(database, session, length)
     return numbers
+
+
+def _status_of(found: Document) -> StoredStatus:
+    return StoredStatus(
+        found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
+    )
 
 
 def _next_epoch(database: Database[Document], session: ClientSession, name: str) -> None:

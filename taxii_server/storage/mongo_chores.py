@@ -1,7 +1,8 @@
-"""Leases and old documents in the MongoDB database of the store."""
+"""Leases, notes and old documents in the MongoDB database of the store."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from taxii_server.storage.chores import Chores
 from taxii_server.storage.mongo_connection import Connection
 
 COLLECTION = "leases"
+NOTES = "memos"
 
 
 class MongoChores(Chores):
@@ -37,6 +39,18 @@ class MongoChores(Chores):
     def give_back(self, name: str, holder: str) -> None:
         with self._connection.call() as database:
             database[COLLECTION].delete_one({"_id": name, "holder": holder})
+
+    def note(self, name: str, text: str) -> None:
+        with self._connection.call() as database:
+            if text:
+                database[NOTES].replace_one({"_id": name}, {"text": text}, upsert=True)
+            else:
+                database[NOTES].delete_one({"_id": name})
+
+    def notes(self, prefix: str = "") -> dict[str, str]:
+        with self._connection.call() as database:
+            found = database[NOTES].find({"_id": {"$regex": f"^{re.escape(prefix)}"}}, sort=[("_id", 1)])
+            return {row["_id"]: row["text"] for row in found}
 
     def forget_statuses(self) -> int:
         with self._connection.call() as database:

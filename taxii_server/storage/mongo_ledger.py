@@ -37,7 +37,10 @@ class MongoLedger(LedgerStore):
 
     def append(self, entries: Sequence[Entry], *, firm: bool = False) -> None:
         with self._connection.call() as database:
-            database[COLLECTION].insert_many([document_of(entry) for entry in entries])
+            if len(entries) == 1:  # half of the work of the driver
+                database[COLLECTION].insert_one(document_of(entries[0]))
+            else:
+                database[COLLECTION].insert_many([document_of(entry) for entry in entries])
 
     def heads(self) -> list[Head]:
         last: list[Mapping[str, Any]] = [
@@ -78,6 +81,11 @@ class MongoLedger(LedgerStore):
             with self._connection.call(patient=True) as database:
                 entries = [entry_of(row) for row in database[COLLECTION].find({"_id": {"$in": some}}).sort(order)]
             yield from entries
+
+    def latest(self, partner: str, limit: int) -> list[Entry]:
+        with self._connection.call() as database:
+            found = database[COLLECTION].find({"p": partner}).sort([("at", DESCENDING)]).limit(limit)
+            return [entry_of(row) for row in found]
 
 
 def document_of(entry: Entry) -> Document:

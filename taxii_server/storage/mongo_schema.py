@@ -102,6 +102,7 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
     mongo_quarantine.COLLECTION: mongo_quarantine.INDEXES,
     mongo_ledger.COLLECTION: mongo_ledger.INDEXES,
     mongo_chores.COLLECTION: [],
+    mongo_chores.NOTES: [],
     "meta": [],
 }
 #: Every collection of a store.

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from taxii_server.errors import StorageError, StorageUnavailable
 from taxii_server.model import (
-    POSITION_UNIT,
     AppliedCatalog,
     Credential,
     Draft,
@@ -33,13 +32,15 @@ from taxii_server.storage import sqlite_events as events
 from taxii_server.storage import sqlite_terms as found_by
 from taxii_server.storage.bands import first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.positions import NEXT, positions_after, rounded_up
 from taxii_server.storage.sqlite_chores import SQLiteChores
 from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_events import LOG_LENGTH, InsideSQLite, position_of, record
+from taxii_server.storage.sqlite_health import SQLiteHealth
 from taxii_server.storage.sqlite_inspection import SQLiteInspection
 from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
-from taxii_server.storage.sqlite_query import INSERT, page_statement
+from taxii_server.storage.sqlite_query import INSERT, PageStatement, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.storage.sqlite_whole import SQLiteWhole
 from taxii_server.storage.together import WRITES_TOGETHER, Together, Write, join, share_no_id, with_those_alone
@@ -47,10 +48,6 @@ from taxii_server.times import format_position, instant_key, now_position
 
 #: Strict tables and json_each.
 _OLDEST_SQLITE = (3, 38, 0)
-
-#: How far positions may lie apart, in µs. Drawn from the system: nobody can tell a gap from a step.
-_STEPS = (POSITION_UNIT, 2 * POSITION_UNIT, 3 * POSITION_UNIT)
-_random = random.SystemRandom()
 
 
 class SQLiteStore(Store):
@@ -74,7 +71,13 @@ class SQLiteStore(Store):
         self._ledger = SQLiteLedger(where.with_name(f"{where.name}-ledger"), timeout_s)
         self._now = now
         self._migrations = migrations
-        self._writes = Together(self._write_all, wait_s=timeout_s, most=writes_together, fits=share_no_id)
+        self._writes = Together(
+            self._write_all,
+            wait_s=timeout_s,
+            most=writes_together,
+            fits=share_no_id,
+            ran=lambda count: self.wrote_together(count),
+        )
         self._statuses = Together(self._save_statuses, wait_s=timeout_s)
         #: whether there may be records whose terms are not known: nobody adds any
         self._may_lack_terms = True
@@ -174,7 +177,7 @@ class SQLiteStore(Store):
             "UPDATE records SET label = ? WHERE position = ?",
             ((label, position) for position, label in plan.relabels.items()),
         )
-        positions = self._take_positions(db, len(plan.inserts))
+        positions = self._take_positions(db, [draft.at for draft, _ in plan.inserts])
         rows = (_row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True))
         db.executemany(INSERT, rows)
         events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
@@ -184,33 +187,25 @@ class SQLiteStore(Store):
             ((position, label, draft.terms) for position, (draft, label) in zip(positions, plan.inserts, strict=True)),
         )
         if plan.event is not None:
-            self._write_event(connection, plan.event, positions)
+            self._write_event(connection, plan.event, positions, plan.event_at())
         return positions
 
-    def _write_event(self, connection: Connection, event: EventPlanner, positions: Sequence[int]) -> None:
-        """Write the event, if there is one, behind everything that there is."""
+    def _write_event(self, connection: Connection, event: EventPlanner, positions: Sequence[int], at: int) -> None:
+        """Write the event, if there is one, behind everything that there is, where it wants to stand."""
         db = connection.db
         planned = event(InsideSQLite(db, connection.want))
         if planned is not None:
-            (base,) = self._take_positions(db, 1)
+            (base,) = self._take_positions(db, [at])
             end = events.write_event(db, planned, base, positions, _log_hash)
             db.execute("UPDATE facts SET last_position = ?", (end,))
 
-    def _take_positions(self, db: sqlite3.Connection, count: int) -> tuple[int, ...]:
-        if not count:
+    def _take_positions(self, db: sqlite3.Connection, wanted: Sequence[int]) -> tuple[int, ...]:
+        if not wanted:
             return ()
-        position = self._advance(db)
-        positions = []
-        for step in _random.choices(_STEPS, k=count):
-            position += step
-            positions.append(position)
-        db.execute("UPDATE facts SET last_position = ?", (position,))
-        return tuple(positions)
-
-    def _advance(self, db: sqlite3.Connection) -> int:
-        """The clock, moved on to the present: a multiple of POSITION_UNIT."""
         (last,) = db.execute("SELECT last_position FROM facts").fetchone()
-        return int(max(last, self._now()) // -POSITION_UNIT * -POSITION_UNIT)
+        positions = positions_after(last, self._now(), wanted)
+        db.execute("UPDATE facts SET last_position = ?", (positions[-1],))
+        return positions
 
     def present(self) -> int:
         return self._now()
@@ -221,7 +216,8 @@ class SQLiteStore(Store):
 
     def tick(self) -> int:
         with self._database.writing() as db:
-            position = self._advance(db)
+            (last,) = db.execute("SELECT last_position FROM facts").fetchone()
+            position = rounded_up(max(last, self._now()))
             db.execute("UPDATE facts SET last_position = ?", (position,))
         return position
 
@@ -231,9 +227,9 @@ class SQLiteStore(Store):
         with self._database.connection() as connection:
             if statement is not None and statement.wanted:
                 connection.want(statement.wanted)
-            # One point in time: the log that is counted holds every label that these records could have.
-            with self._database.reading(connection) as db:
-                rows = iter(()) if statement is None else db.execute(statement.sql, statement.values)
+            # One point in time: the log that is counted holds every label that these records could have. The rows are
+            # closed inside: those that are left after a cut would keep this point in time open for the next call.
+            with self._database.reading(connection) as db, closing(_rows(db, statement)) as rows:
                 records, cut = within(map(record, rows), query.limit_bytes, query.limit)
                 if any(earlier.position > later.position for earlier, later in pairwise(records)):
                     # The statement gives them in order, though SQL promises nothing: then none may be left out.
@@ -314,6 +310,10 @@ class SQLiteStore(Store):
     def chores(self) -> SQLiteChores:
         return SQLiteChores(self._database, self._now)
 
+    @property
+    def health(self) -> SQLiteHealth:
+        return SQLiteHealth(self.databases(), self._migrations)
+
     def databases(self) -> tuple[Database, Database]:
         """The file of the store and that of its ledger."""
         return self._database, self._ledger.database
@@ -337,6 +337,10 @@ class SQLiteStore(Store):
             "SELECT id, api_root, submitter, body, expires FROM statuses WHERE id = ? AND expires > ?", status_id, now
         )
         return StoredStatus(*rows[0]) if rows else None
+
+    def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
+        sql = "SELECT id, api_root, submitter, substr(body, 1, ?), expires FROM statuses ORDER BY expires DESC LIMIT ?"
+        return [StoredStatus(*row) for row in self._read(sql, head_bytes, limit)]
 
     # ---- credentials
 
@@ -391,7 +395,8 @@ class SQLiteStore(Store):
                 if (newest.digest, newest.moment) == (digest, moment):
                     return newest
             if event is not None:
-                self._write_event(connection, event, ())
+                (is_empty,) = db.execute("SELECT NOT EXISTS (SELECT 1 FROM records)").fetchone()
+                self._write_event(connection, event, (), NEXT if is_empty else 0)
             epoch = newest.epoch + 1 if newest else 1
             applied = AppliedCatalog(epoch, digest, self._now(), applied_by, dict(files), moment)
             db.execute(
@@ -408,6 +413,10 @@ class SQLiteStore(Store):
         """All rows of one statement."""
         with self._database.connection() as connection:
             return connection.db.execute(sql, values).fetchall()
+
+
+def _rows(db: sqlite3.Connection, statement: PageStatement | None) -> sqlite3.Cursor:
+    return db.cursor() if statement is None else db.execute(statement.sql, statement.values)
 
 
 def _is_of_the_database(error: StorageUnavailable) -> bool:

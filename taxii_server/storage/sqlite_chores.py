@@ -1,4 +1,4 @@
-"""Leases and old rows in the SQLite file of the store."""
+"""Leases, notes and old rows in the SQLite file of the store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ SCHEMA = (
         until INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
 )
+NOTES = ("CREATE TABLE memos (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID",)
 _TAKE = (
     "INSERT INTO leases (name, holder, until) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE"
     " SET holder = ?2, until = ?3 WHERE until <= ?4 OR (?5 AND holder = ?2)"
@@ -40,6 +41,18 @@ class SQLiteChores(Chores):
     def give_back(self, name: str, holder: str) -> None:
         with self._database.writing() as db:
             db.execute("DELETE FROM leases WHERE name = ? AND holder = ?", (name, holder))
+
+    def note(self, name: str, text: str) -> None:
+        with self._database.writing() as db:
+            if text:
+                db.execute("INSERT OR REPLACE INTO memos (name, text) VALUES (?, ?)", (name, text))
+            else:
+                db.execute("DELETE FROM memos WHERE name = ?", (name,))
+
+    def notes(self, prefix: str = "") -> dict[str, str]:
+        with self._database.connection() as connection:
+            query = "SELECT name, text FROM memos WHERE substr(name, 1, ?) = ? ORDER BY name"
+            return dict(connection.db.execute(query, (len(prefix), prefix)).fetchall())
 
     def forget_statuses(self) -> int:
         with self._database.writing() as db:

@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from taxii_server.errors import StorageError, StorageUnavailable
+from taxii_server.storage.sqlite_fork import ForkGate
 
 #: How long a writer waits before it asks again whether another process has finished.
 _NAP_S = (0.0002, 0.003)
@@ -86,6 +87,13 @@ class Database:
         self._idle = []
         self._writer = threading.Lock()
 
+    def close_idle(self) -> None:
+        """Close what is idle now; the next call opens a connection again."""
+        while self._idle:
+            # Another thread may be closing, too.
+            with suppress(IndexError):
+                self._idle.pop().db.close()
+
     def create(self) -> None:
         """Make the file when there is none, readable by its owner only, and switch it to write-ahead logging."""
         try:
@@ -112,10 +120,7 @@ class Database:
     def close(self) -> None:
         """Close what is idle now; what is in use closes when it comes back."""
         self._closed = True
-        while self._idle:
-            # Another thread may be closing, too.
-            with suppress(IndexError):
-                self._idle.pop().db.close()
+        self.close_idle()
 
     def rest(self) -> None:
         """Close what is idle now; the next call opens the file that is there then."""
@@ -126,14 +131,11 @@ class Database:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for this call alone. One that has failed is not used again."""
-        with self._our_errors():
+        FORKS.enter()
+        try:
             if self._closed:
                 raise sqlite3.ProgrammingError("the store is closed")
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = Connection(self.path, self._timeout_s, self._synchronous)
-                self._file = self._file or self._identity()
+            connection = self._take()
             try:
                 yield connection
             except sqlite3.Error:
@@ -143,6 +145,18 @@ class Database:
                 self._keep(connection)
                 raise
             self._keep(connection)
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"{self.path}: {error}") from error
+        finally:
+            FORKS.leave()
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = Connection(self.path, self._timeout_s, self._synchronous)
+        self._file = self._file or self._identity()
+        return connection
 
     def _keep(self, connection: Connection) -> None:
         self._idle.append(connection)
@@ -182,6 +196,10 @@ class Database:
                     )
         finally:
             writer.release()
+
+    def is_replaced(self) -> bool:
+        """Whether another file stands there than the one that this process opened."""
+        return self._file is not None and self._identity() != self._file
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -232,13 +250,6 @@ class Database:
         finally:
             db.execute(f"PRAGMA busy_timeout = {round(self._timeout_s * 1000)}")
 
-    @contextmanager
-    def _our_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageUnavailable(f"{self.path}: {error}") from error
-
 
 def _begin_reading(db: sqlite3.Connection) -> None:
     db.execute("BEGIN")
@@ -251,8 +262,14 @@ def _is_busy(error: BaseException | None) -> bool:
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
-#: Connections of a parent process. Kept, because closing one here could remove the write-ahead log under its hands.
+#: Connections of a parent process, should it have had any. Kept, because closing one here could remove the write-ahead
+#: log under its hands.
 _of_a_parent: list[Connection] = []
+
+
+def _close_idle() -> None:
+    for database in list(_databases):
+        database.close_idle()
 
 
 def _start_afresh() -> None:
@@ -260,4 +277,6 @@ def _start_afresh() -> None:
         database.after_fork()
 
 
+FORKS = ForkGate(_close_idle)
+FORKS.register()
 os.register_at_fork(after_in_child=_start_afresh)

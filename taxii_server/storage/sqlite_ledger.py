@@ -128,6 +128,11 @@ class SQLiteLedger(LedgerStore):
                 row = connection.db.execute(f"SELECT {_COLUMNS} FROM entries WHERE rowid = ?", (rowid,)).fetchone()  # noqa: S608
             yield Entry(*row)
 
+    def latest(self, partner: str, limit: int) -> list[Entry]:
+        sql = f"SELECT {_COLUMNS} FROM entries WHERE partner = ? ORDER BY time DESC, strand, number DESC LIMIT ?"  # noqa: S608
+        with self._database.connection() as connection:
+            return [Entry(*row) for row in connection.db.execute(sql, (partner, limit))]
+
 
 def _conditions(query: LedgerQuery) -> tuple[str, list[object]]:
     conditions, values = ["time >= ?", "time <= ?"], [query.since, query.until]

@@ -132,7 +132,12 @@ def _add_leases(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-_VERSION_5 = (
+def _add_notes(db: sqlite3.Connection) -> None:
+    for statement in sqlite_chores.NOTES:
+        db.execute(statement)
+
+
+_VERSION_6 = (
     # What records are found by: one range for each term and label holds what is readable and nothing else.
     """CREATE TABLE terms (
         term INTEGER NOT NULL,
@@ -148,7 +153,7 @@ _VERSION_5 = (
 
 
 def _add_terms(db: sqlite3.Connection) -> None:
-    for statement in _VERSION_5:
+    for statement in _VERSION_6:
         db.execute(statement)
 
 
@@ -156,7 +161,7 @@ Migration = Callable[[sqlite3.Connection], None]
 
 #: From an empty file to the present schema; the version of a database is how many of them it has been through.
 #: One that has been released is never changed: a new one is appended.
-MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine, _add_leases, _add_terms)
+MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine, _add_leases, _add_notes, _add_terms)
 
 
 def is_present(db: sqlite3.Connection, where: str, migrations: Sequence[Migration]) -> bool:

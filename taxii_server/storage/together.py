@@ -55,7 +55,7 @@ class Together(Generic[J, R]):
     gets; it never has two runs at once. When it raises StorageUnavailable, all of them get that; after anything
     else each job is run by itself, so that one that cannot be done takes no other down. `most` limits the jobs of a
     run, and `fits` says whether a job may join those that are in it. A job that gets no turn in `wait_s` raises
-    StorageUnavailable. Safe across a fork.
+    StorageUnavailable. `ran` is told how many jobs each run had. Safe across a fork.
     """
 
     def __init__(
@@ -65,8 +65,10 @@ class Together(Generic[J, R]):
         wait_s: float,
         most: int = WRITES_TOGETHER,
         fits: Callable[[Sequence[J], J], bool] = lambda jobs, job: True,
+        ran: Callable[[int], object] = lambda count: None,
     ) -> None:
         self.most = most
+        self._ran = ran
         self._run = run
         self._wait_s = wait_s
         self._fits = fits
@@ -114,6 +116,7 @@ class Together(Generic[J, R]):
                     following.leads = True
             if following is not None:
                 following.ready.set()
+            self._ran(len(batch))
             for ticket in batch:
                 if not ticket.done:
                     ticket.error, ticket.done = StorageUnavailable("the write was interrupted"), True

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from taxii_server.errors import TooManyRequests
+from taxii_server.errors import NoRoom
 
 _RETRY_AFTER_S = 2.0
 
@@ -24,7 +24,7 @@ class Bodies:
         """What takes room for so many more bytes of one body, for as long as the context lasts.
 
         It counts what has arrived, not what was announced: nobody keeps others out by promising much. It raises
-        TooManyRequests when the bodies of others leave no room.
+        NoRoom when the bodies of others leave no room.
         """
         own = 0
 
@@ -32,7 +32,7 @@ class Bodies:
             nonlocal own
             with self._lock:
                 if self._held > own and self._held + size_bytes > self._most:
-                    raise TooManyRequests(
+                    raise NoRoom(
                         _RETRY_AFTER_S, f"other bodies take the {self._most} bytes that there are (max_bodies_bytes)"
                     )
                 self._held += size_bytes

@@ -8,15 +8,16 @@ body (422). The earliest fault answers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import cast
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
+from flask.globals import request_ctx
 from werkzeug.exceptions import MethodNotAllowed
 
 from taxii_server.auth.base import Authenticator, Presented
 from taxii_server.auth.directory import Directory
 from taxii_server.auth.rates import RateLimits
+from taxii_server.auth.seen import Seen
 from taxii_server.catalog import Collection, Rights
 from taxii_server.errors import Forbidden, NotFound
 from taxii_server.model import Actor, Credential, Origin
@@ -28,6 +29,8 @@ from taxii_server.web.errors import NotAcceptable, UnsupportedMedia, error_respo
 from taxii_server.web.forwarded import CERTIFICATE, IN_THE_CLEAR
 from taxii_server.web.head import check_head
 from taxii_server.web.media import accepts_taxii, is_taxii_content
+from taxii_server.web.operators import gets_metrics
+from taxii_server.web.places import FOR_MACHINES
 
 #: A page tells by itself that another configuration came into force: these need not ask before.
 PAGED_ENDPOINTS = frozenset(
@@ -37,6 +40,8 @@ PAGED_ENDPOINTS = frozenset(
 COMMAND_LINE = "taxii_server.command_line"
 #: Endpoints that answer without credentials.
 PUBLIC_ENDPOINTS = frozenset({"ops.healthz", "ops.readyz"})
+#: Without credentials for whom it is meant, as unknown as any other URL for everybody else.
+METRICS_ENDPOINT = "metrics.get_metrics"
 
 
 def hub() -> Hub:
@@ -61,7 +66,11 @@ def visit() -> Visit:
 
 
 def register_context(
-    app: Flask, authenticator: Authenticator, require_fresh: Callable[[], None], limits: RateLimits
+    app: Flask,
+    authenticator: Authenticator,
+    require_fresh: Callable[[], None],
+    limits: RateLimits,
+    seen: Seen,
 ) -> None:
     """Authenticate before anything else is looked at, then the URL.
 
@@ -69,37 +78,38 @@ def register_context(
     """
 
     app.extensions["taxii_server.authenticator"] = authenticator
+    the_hub: Hub = app.extensions["taxii_server"]
 
     @app.before_request
-    def limit() -> None:
-        check_head(request, hub().settings)
-        if _is_counted() and request.endpoint not in PUBLIC_ENDPOINTS:
-            limits.require_address(request.remote_addr or "")
-
-    @app.before_request
-    def refuse_in_the_clear() -> Response | None:
-        if request.endpoint in PUBLIC_ENDPOINTS or not request.environ.get(IN_THE_CLEAR):
-            return None
-        return error_response(403, "This port is for the proxy in front of it: use its https address.")
-
-    @app.before_request
-    def authenticate() -> None:
-        if request.endpoint in PUBLIC_ENDPOINTS:
-            return
-        require_fresh()
-        if request.endpoint not in PAGED_ENDPOINTS:
-            hub().follow()
-        g.visit = _new_visit()
-        audience = g.visit.catalog.policy.audiences.get(g.visit.actor.partner)
-        if audience is not None and _is_counted():
-            limits.require_partner(audience)
-        # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
-        if request.routing_exception is not None and not isinstance(request.routing_exception, MethodNotAllowed):
+    def admit() -> Response | None:
+        # One function with the request at hand: each use of Flask's `request` or `g` costs a look-up of its own.
+        asked = request_ctx.request
+        endpoint = asked.endpoint
+        is_public = endpoint in PUBLIC_ENDPOINTS or (endpoint == METRICS_ENDPOINT and gets_metrics())
+        if asked.environ.get(FOR_MACHINES) and not is_public:
             raise NotFound
+        check_head(asked.environ, the_hub.settings)
+        if not is_public:
+            is_counted = _is_counted(asked)
+            if is_counted:
+                limits.require_address(asked.remote_addr or "")
+            if asked.environ.get(IN_THE_CLEAR):
+                return error_response(403, "This port is for the proxy in front of it: use its https address.")
+            require_fresh()
+            if endpoint not in PAGED_ENDPOINTS:
+                the_hub.follow()
+            g.visit = made = _new_visit(asked)
+            audience = made.catalog.policy.audiences.get(made.actor.partner)
+            if audience is not None and is_counted:
+                limits.require_partner(audience)
+                seen.note(audience.name)
+            # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
+            if asked.routing_exception is not None and not isinstance(asked.routing_exception, MethodNotAllowed):
+                raise NotFound
+        return _options(asked) if asked.method == "OPTIONS" else None
 
-    @app.before_request
-    def answer_options() -> Response | None:
-        if request.method != "OPTIONS" or request.routing_exception is not None:
+    def _options(asked: Request) -> Response | None:
+        if asked.routing_exception is not None:
             return None
         # Flask's own answer is an empty text/html of status 200.
         response = app.make_default_options_response()
@@ -112,46 +122,51 @@ def _authenticator() -> Authenticator:
     return cast(Authenticator, current_app.extensions["taxii_server.authenticator"])
 
 
-def _admitted() -> Actor:
+def _admitted(asked: Request) -> Actor:
     """Who asks, by what the request presents. Raises Unauthenticated and TooManyRequests."""
-    if request.environ.get(COMMAND_LINE) and "Authorization" not in request.headers:
+    environ = asked.environ
+    header, certificate = environ.get("HTTP_AUTHORIZATION"), environ.get(CERTIFICATE)
+    if header is None and environ.get(COMMAND_LINE):
         # An operator who looks through a partner's eyes needs no door.
         return Actor(hub().settings.anonymous_partner, "anonymous", "none")
-    header, certificate = request.headers.get("Authorization"), request.environ.get(CERTIFICATE)
-    return _authenticator().authenticate(Presented(header, request.remote_addr or "", certificate))
+    return _authenticator().authenticate(Presented(header, asked.remote_addr or "", certificate))
 
 
-def _is_counted() -> bool:
+def _is_counted(asked: Request) -> bool:
     """Whether limits of requests are for this one: not for an operator's, nor twice when its body came late."""
-    return not request.environ.get(COMMAND_LINE) and not request.environ.get(RESUMED)
+    return not (asked.environ.get(COMMAND_LINE) or asked.environ.get(RESUMED))
 
 
-def _new_visit() -> Visit:
+def _new_visit(asked: Request) -> Visit:
     """The operations for who is admitted under the catalog in force."""
-    made = hub().visit(_with_origin(_admitted()))
+    actor, the_hub = _admitted(asked), hub()
 
     def renew() -> Snapshot:
         """Another catalog came into force meanwhile: it may have closed the door that the actor came through."""
-        snapshot = made.renew()
-        if _admitted().partner != made.actor.partner:
+        snapshot = the_hub.renew()
+        if _admitted(asked).partner != actor.partner:
             raise _authenticator().refusal()
         return snapshot
 
-    return replace(made, renew=renew)
+    return the_hub.visit(_with_origin(actor, asked), renew)
 
 
-def _with_origin(actor: Actor) -> Actor:
+def _with_origin(actor: Actor, asked: Request) -> Actor:
     """The actor, and where its request comes from."""
-    query = request.query_string.decode("latin-1")
-    actor = replace(actor, origin=Origin(request.remote_addr or "", request.method, request.path, query))
-    if request.environ.get(COMMAND_LINE):
-        return replace(actor, scheme="cli", credential="command line")
-    return actor
+    query = asked.query_string.decode("latin-1")
+    origin = Origin(asked.remote_addr or "", asked.method, asked.path, query)
+    if asked.environ.get(COMMAND_LINE):
+        return Actor(actor.partner, "command line", "cli", origin)
+    return Actor(actor.partner, actor.credential, actor.scheme, origin)
 
 
 def require_accept() -> None:
     """406 unless the client takes what we send."""
-    if not accepts_taxii(request.headers.get("Accept"), strict=hub().settings.strict_accept):
+    _require_accept(visit())
+
+
+def _require_accept(made: Visit) -> None:
+    if not accepts_taxii(request_ctx.request.environ.get("HTTP_ACCEPT"), strict=made.settings.strict_accept):
         raise NotAcceptable
 
 
@@ -170,13 +185,14 @@ def open_collection(api_root: str, name: str, *, read: bool = False, write: bool
             raise
         # It may be open since a moment that this worker has not heard of.
         hub().follow()
-        g.visit = _new_visit()
+        g.visit = _new_visit(request_ctx.request)
         return _open_collection(api_root, name, read=read, write=write)
 
 
 def _open_collection(api_root: str, name: str, *, read: bool, write: bool) -> tuple[Collection, Rights]:
-    collection, rights = visit().collection(api_root, name)
-    require_accept()
+    made = visit()
+    collection, rights = made.collection(api_root, name)
+    _require_accept(made)
     if (read and not rights.read) or (write and not rights.write):
         raise Forbidden
     return collection, rights

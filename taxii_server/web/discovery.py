@@ -19,7 +19,7 @@ def get_discovery() -> Response:
     require_accept()
     settings = visit().settings
     base = settings.public_url.rstrip("/")
-    roots = [f"{base}/{root.name}/" for root in visit().api_roots()]
+    roots = [f"{base}/{root.path or root.name}/" for root in visit().api_roots()]
     body: dict[str, Any] = {"title": settings.title}
     for name, text in (("description", settings.description), ("contact", settings.contact)):
         if text:

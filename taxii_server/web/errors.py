@@ -7,7 +7,8 @@ not-found             404     unknown, hidden, or not this actor's: one answer f
 method-not-allowed    405     the URL exists without this method
 not-acceptable        406     the Accept header leaves out application/taxii+json;version=2.1
 bad-query             400     a malformed query parameter, or a `next` that is not ours
-bad-request           400     not understood at HTTP level, or a body that ends too early
+bad-request           400     not understood at HTTP level, or a body that ends too early; also 417 (an Expect) and
+                              501 (a Transfer-Encoding) that nobody knows
 timeout               408     the body did not come in time
 conflict              409     it contradicts what is there already; the description says what
 too-large             413     the body is larger than max_content_length
@@ -23,7 +24,6 @@ internal              500     a fault of the server; the log has the error_id
 from __future__ import annotations
 
 import logging
-import uuid
 from typing import Any
 
 import orjson
@@ -40,14 +40,17 @@ from taxii_server.errors import (
     ContentTooLarge,
     Forbidden,
     LockedOut,
+    NoRoom,
     NotFound,
     StorageError,
     StorageUnavailable,
     TooManyRequests,
 )
+from taxii_server.metering import REFUSED, Meter
 from taxii_server.web.body import IncompleteBody, UnsupportedEncoding
 from taxii_server.web.head import HeadTooLarge
 from taxii_server.web.media import TAXII
+from taxii_server.web.places import REQUEST_ID
 
 _log = logging.getLogger(__name__)
 _RETRY_AFTER_S = "2"
@@ -80,10 +83,15 @@ class UnsupportedMedia(Exception):
     """The Content-Type of the body is none that we take."""
 
 
+def code_and_title(status: int) -> tuple[str, str]:
+    """The error_code and the title of a status; of one that has none of its own, those of 400."""
+    return _TITLES.get(status, _TITLES[400])
+
+
 def error_response(status: int, description: str | None = None, code: str | None = None) -> Response:
-    """An error resource. Its error_id is new each time and stands in the log."""
-    default_code, title = _TITLES.get(status, (f"http-{status}", f"HTTP status {status}"))
-    error_id = str(uuid.uuid4())
+    """An error resource. Its error_id is the id of the request, which stands in every line that the log has of it."""
+    default_code, title = code_and_title(status)
+    error_id = request.environ[REQUEST_ID]
     body: dict[str, Any] = {
         "title": title,
         "error_id": error_id,
@@ -141,7 +149,7 @@ def _refusal(status: int, description: str | None = None) -> Response:
     return error_response(status, description)
 
 
-def register_errors(app: Flask) -> None:
+def register_errors(app: Flask, meter: Meter) -> None:
     """Handlers on the app: those of a blueprint never see an unknown URL."""
 
     @app.errorhandler(Unauthenticated)
@@ -156,6 +164,8 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(TooManyRequests)
     def handle_too_many(error: TooManyRequests) -> Response:
+        kinds = {LockedOut: "locked-out", NoRoom: "no-room"}
+        meter.count(REFUSED, 1.0, kinds.get(type(error), "rate-limited"))
         if isinstance(error, LockedOut) and app.config["HIDE_UNAUTHENTICATED"]:
             return error_response(404)
         response = error_response(429, f"{error}; wait for as many seconds as Retry-After says.")

@@ -1,5 +1,7 @@
 """What proxies say about the client: believed from those that are trusted, taken out of every other request.
 
+And the id of the request, which every line that the log has of it shows: that of a trusted proxy, or one of our own.
+
 A WSGI middleware in front of the application: behind it `request.remote_addr`, `request.scheme` and `request.host` are
 those of the client, and nothing that a stranger wrote into a header of this kind is left.
 
@@ -8,13 +10,18 @@ Why one of X-Forwarded-* and Forwarded and not both: a proxy that sets the one p
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from taxii_server.auth.certificate import Shown, read_header
+from taxii_server.logs import request_id
 from taxii_server.settings import Settings
+from taxii_server.web.places import FROM_PROXY, REQUEST_ID
 
 Address = IPv4Address | IPv6Address
 
@@ -28,11 +35,18 @@ PEER = "taxii_server.peer"
 #: True when somebody who is no proxy came in plain HTTP from another machine, though proxies are to do the TLS.
 IN_THE_CLEAR = "taxii_server.in_the_clear"
 
+#: When the application got the request (time.perf_counter).
+BEGAN = "taxii_server.began"
+#: True when somebody who is no trusted proxy says that it asks for another one.
+HANDED_ON = "taxii_server.handed_on"
+
 _FORWARDING = (
     "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST",
     "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PREFIX", "HTTP_X_FORWARDED_SSL", "HTTP_X_FORWARDED_PROTOCOL",
     "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_CLIENT_CERT", "HTTP_X_SSL_CLIENT_CERT",
 )  # fmt: skip
+#: Ids that proxies make: UUIDs, hexadecimal, base64, with a name in front.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{8,128}")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PAIR = re.compile(r'\s*([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^";,\s]*)\s*')
 
@@ -49,12 +63,15 @@ class Forwarded:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         said = {name: environ.pop(name) for name in {*_FORWARDING, self._header} if name in environ}
+        environ[BEGAN] = time.perf_counter()
         peer = environ.get("REMOTE_ADDR", "")
         environ[PEER] = peer
-        if (address := _address(peer)) is not None:
-            environ["REMOTE_ADDR"] = str(address)
+        address, text = _peer(peer)
+        if address is not None:
+            environ["REMOTE_ADDR"] = text
         environ.pop(CERTIFICATE, None)
         is_trusted = self._trusts(address)
+        environ[HANDED_ON], environ[FROM_PROXY] = bool(said) and not is_trusted, is_trusted
         if is_trusted:
             self._take_over(environ, said)
         environ[IN_THE_CLEAR] = (
@@ -67,7 +84,17 @@ class Forwarded:
             shown = None if der is None else Shown(der, is_verified=True)
         if shown is not None:
             environ[CERTIFICATE] = shown
-        return self._app(environ, start_response)
+        given = environ.get("HTTP_X_REQUEST_ID", "") if is_trusted else ""
+        if _REQUEST_ID.fullmatch(given):
+            start_response = partial(_with_id, start_response, given)
+        else:
+            given = os.urandom(16).hex()
+        environ[REQUEST_ID] = given
+        known = request_id.set(given)
+        try:
+            return self._app(environ, start_response)
+        finally:
+            request_id.reset(known)
 
     def _trusts(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
@@ -108,6 +135,11 @@ class Forwarded:
         return found
 
 
+def _with_id(start_response: Any, id_: str, status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+    """Give the proxy its id back."""
+    return start_response(status, [*headers, ("X-Request-ID", id_)], *more)
+
+
 def _variable(header: str) -> str:
     return "HTTP_" + header.upper().replace("-", "_")
 
@@ -145,6 +177,13 @@ def _split(text: str, separator: str) -> list[str]:
             is_escaped = piece == "\\" and not is_escaped
         parts[-1] += piece
     return parts
+
+
+@lru_cache(maxsize=4096)
+def _peer(text: str) -> tuple[Address | None, str]:
+    """The address of whoever connected, and its text; remembered, as partners keep asking."""
+    address = _address(text)
+    return address, str(address)
 
 
 def _address(text: str) -> Address | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Request
+from collections.abc import Mapping
+from typing import Any
 
 from taxii_server.settings import Settings
 
@@ -15,14 +16,22 @@ class HeadTooLarge(Exception):
         super().__init__(message)
 
 
-def check_head(request: Request, settings: Settings) -> None:
+def check_head(environ: Mapping[str, Any], settings: Settings) -> None:
     """Raise HeadTooLarge for a URL or header fields beyond the limits."""
-    url = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.full_path
+    url = environ.get("RAW_URI") or environ.get("REQUEST_URI") or _url(environ)
     if len(url) > settings.max_url_bytes:
         raise HeadTooLarge(414, f"the URL is longer than {settings.max_url_bytes} bytes (max_url_bytes)")
-    fields = [(name, value) for name, value in request.headers.items() if value]
+    # WSGI names the fields HTTP_..., but for these two (PEP 3333).
+    fields = [name[5:] + value for name, value in environ.items() if name[:5] == "HTTP_" and value]
+    fields += [name + environ[name] for name in ("CONTENT_TYPE", "CONTENT_LENGTH") if environ.get(name)]
     if len(fields) > settings.max_headers:
         raise HeadTooLarge(431, f"more than {settings.max_headers} header fields (max_headers)")
-    if sum(len(name) + len(value) for name, value in fields) > settings.max_header_bytes:
+    if sum(map(len, fields)) > settings.max_header_bytes:
         most = settings.max_header_bytes
         raise HeadTooLarge(431, f"the header fields have more than {most} bytes (max_header_bytes)")
+
+
+def _url(environ: Mapping[str, Any]) -> str:
+    """The path and the query, from a server that does not keep the URL as it came."""
+    query = environ.get("QUERY_STRING")
+    return str(environ.get("PATH_INFO", "")) + (f"?{query}" if query else "")

@@ -10,6 +10,7 @@ from taxii_server.catalog import Collection
 from taxii_server.errors import Forbidden, NotFound
 from taxii_server.service.query import ReadRequest
 from taxii_server.service.reading import Found
+from taxii_server.service.visit import Visit
 from taxii_server.web import response as answers
 from taxii_server.web.body import check_encoding, read_body
 from taxii_server.web.context import bodies, open_collection, require_accept, require_content_type, visit
@@ -62,14 +63,15 @@ def get_object(api_root: str, name: str, object_id: str) -> Response:
 @blueprint.delete("/objects/<object_id>/")
 def delete_object(api_root: str, name: str, object_id: str) -> Response:
     """Delete an object or versions of it (5.7)."""
-    collection, rights = visit().collection(api_root, name)
+    made = visit()
+    collection, rights = made.collection(api_root, name)
     require_accept()
     if not rights.read and not rights.write:
         raise NotFound
     if not (rights.read and rights.write):
         raise Forbidden
-    filters = _parameters(DELETE_FIELDS, paging=False).filters
-    visit().delete(collection, rights, object_id, filters)
+    filters = _parameters(made, DELETE_FIELDS, paging=False).filters
+    made.delete(collection, rights, object_id, filters)
     return Response(b"", 200, content_type=TAXII)
 
 
@@ -89,8 +91,9 @@ def _read(
     *,
     content: bool = True,
 ) -> Response:
-    parameters = _parameters(fields)
-    return visit().answer(
+    made = visit()
+    parameters = _parameters(made, fields)
+    return made.answer(
         collection,
         ReadRequest(
             resource=resource,
@@ -105,7 +108,7 @@ def _read(
     )
 
 
-def _parameters(fields: frozenset[str], *, paging: bool = True) -> ReadParameters:
-    settings = visit().settings
+def _parameters(made: Visit, fields: frozenset[str], *, paging: bool = True) -> ReadParameters:
+    settings = made.settings
     limits = Limits(settings.max_ids_per_match, settings.unknown_match == "reject", settings.max_query_parameters)
     return read_parameters(request.query_string, fields, limits, paging=paging)

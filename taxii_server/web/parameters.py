@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from taxii_server.errors import BadQuery
@@ -29,8 +29,7 @@ DELETE_FIELDS = frozenset({"version", "spec_version"})
 VERSIONS_FIELDS = frozenset({"spec_version"})
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What the settings say about query strings."""
 
     max_values: int
@@ -38,8 +37,7 @@ class Limits:
     max_parameters: int = 32
 
 
-@dataclass(frozen=True, slots=True)
-class ReadParameters:
+class ReadParameters(NamedTuple):
     """The parameters of one request. `filters` is None when no match field was given."""
 
     filters: Filters | None

@@ -117,7 +117,7 @@ def test_check_show_tells_value_and_source_and_masks_secrets(hub: Lines) -> None
     env = environment() | {"TAXII_SERVER_PORT": "6200"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
     assert done.returncode == 0, done.stderr
-    rows = {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("│")}
+    rows = {line.split("\t")[0]: line for line in done.stdout.splitlines() if "\t" in line}
     assert "hunter2" not in done.stdout
     assert "db1,db2/taxii" in rows["store"]
     assert "--store" in rows["store"]

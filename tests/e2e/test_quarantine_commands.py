@@ -148,7 +148,7 @@ def test_what_is_stored_is_not_judged_again_but_listed(hub: Lines) -> None:
 
 def test_a_table_on_a_terminal(hub: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.post(customer(), status=1)
-    module = importlib.import_module("taxii_server.cli.quarantine")  # the package has a command of the same name
+    module = importlib.import_module("taxii_server.cli.tables")
     monkeypatch.setattr(module, "out", Console(force_terminal=True, width=250, color_system=None))
     done = hub.run("quarantine", "list")
     assert "┃ collection" in done.stdout

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 
 import pytest
 
+from taxii_server.web import errors
 from tests.e2e.server import Server
 from tests.world import MT, RW, indicator
 
 pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+
+
+#: Every error_code with its title, as the documentation has them.
+KNOWN = {*errors._TITLES.values(), ("bad-query", "Bad request")}
 
 
 @dataclass
@@ -35,7 +40,7 @@ class Answer:
         assert len(self.all("Date")) == 1
         resource = json.loads(self.body)
         assert resource["http_status"] == str(self.status)
-        assert resource["title"]
+        assert (resource["error_code"], resource["title"]) in KNOWN
         assert b"<" not in self.body
         assert b"Traceback" not in self.body
 

@@ -38,6 +38,19 @@ def test_a_short_page_holds_what_another_worker_posted_under_a_new_label(site: S
     assert site.ids("carol", hub=other, limit=50) == [first["id"], second["id"]]
 
 
+def test_every_page_of_a_worker_that_found_nothing_holds_what_was_committed_before_it(site: Site, other: Hub) -> None:
+    """What a worker remembers of an audience is made anew before it may say that there is nothing."""
+    made: list[object] = []
+    for number, level in enumerate(("clear", "green", "clear", "amber")):
+        for hub in (site.hub, other):
+            assert site.ids("carol", hub=hub, filters=Filters(versions=ALL_V), limit=50) == made
+            assert site.ids("carol", hub=hub, limit=50) == made
+        site.store(*(("alice", "alice-box") if number % 2 else ("bob", "bob-box")), one := _new(level))
+        made.append(one["id"])
+    for hub in (other, site.hub):
+        assert site.ids("carol", hub=hub, filters=Filters(versions=ALL_V), limit=50) == made
+
+
 def test_a_full_page_holds_what_another_worker_posted_under_a_new_label(site: Site, other: Hub) -> None:
     objects = [_new(level) for level in ("clear", "green", "amber", "clear", "green", "amber")]
     for each in objects:

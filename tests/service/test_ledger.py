@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pymongo import MongoClient
 
 from taxii_server.errors import Forbidden, NotFound, StorageUnavailable
-from taxii_server.model import POSITION_MAX, Actor, Origin
+from taxii_server.model import POSITION_MAX, Actor, Origin, Record
 from taxii_server.service import ledger as writing
 from taxii_server.service.checking import check
+from taxii_server.service.copies import Served
 from taxii_server.service.disclosures import Disclosures, Event
 from taxii_server.service.hub import Hub
-from taxii_server.service.ledger import Item, pack, unpack
+from taxii_server.service.ledger_items import FORMS, Item, of_page, pack, unpack
 from taxii_server.service.query import Filters, ReadRequest
 from taxii_server.storage.ledger import Entry, Head, LedgerQuery
 from tests.service.site import ALL_V, IDS, Site, marked, versions
@@ -34,11 +38,17 @@ def told(site: Site, partner: str) -> list[Event]:
 
 
 def forms(event: Event) -> list[str]:
-    return [writing.FORMS[item.form] for item in event.items]
+    return [FORMS[item.form] for item in event.items]
 
 
 def visit_as(site: Site, partner: str, **origin: str) -> Any:
     return site.hub.visit(Actor(partner, "key-1", "basic", Origin(**origin)))
+
+
+def served(position: int, form: Any) -> Served:
+    """An item of a page, with ten times its position as label."""
+    record = Record(position, "", "", "", "", "", "", "", label=10 * position)
+    return Served(position, "", "", "", "", "", b"", record, form)
 
 
 # ---- items
@@ -54,16 +64,42 @@ def visit_as(site: Site, partner: str, **origin: str) -> Any:
     ],
 )
 def test_items_come_back_as_they_were_packed(items: list[Item]) -> None:
-    assert unpack(pack(items)) == items
+    assert unpack(pack(items).packed) == items
 
 
 def test_a_thousand_objects_take_little_room() -> None:
     # Ten minutes apart on average would be a slow feed; a label of its own for each is more than there ever are.
     items = [Item(1_700_000_000_000_000 + 600_000_000 * number + number**3, number, 0) for number in range(1000)]
-    assert len(pack(items)) < 9000
+    assert len(pack(items).packed) < 9000
 
 
-@pytest.mark.parametrize("damaged", [b"x", pack([Item(5, 1, 0)])[:-1]])
+def test_packing_takes_little_memory_beside_a_page_that_is_on_its_way() -> None:
+    items = [Item(1_700_000_000_000_000 + 48 * number, number % 7, 0) for number in range(1000)]
+    tracemalloc.start()
+    try:
+        pack(items)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 160_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.sampled_from(["whole", "copy", "relation"])), max_size=8), st.booleans()
+)
+def test_a_record_is_told_of_once_in_its_fullest_form(parts: list[tuple[int, Any]], content: bool) -> None:
+    items = [served(position, form) for position, form in parts]
+    fullest = {"whole": 0, "copy": 1, "relation": 2} if content else {"whole": 2, "copy": 2, "relation": 2}
+    expected = [
+        Item(position, 10 * position, min(fullest[form] for each, form in parts if each == position))
+        for position in sorted({position for position, _ in parts})
+    ]
+    packed = of_page(items, content)
+    assert unpack(packed.packed) == expected
+    assert (packed.first, packed.last) == ((expected[0].position, expected[-1].position) if expected else (0, 0))
+
+
+@pytest.mark.parametrize("damaged", [b"x", pack([Item(5, 1, 0)]).packed[:-1]])
 def test_what_was_never_packed_is_refused(damaged: bytes) -> None:
     with pytest.raises(ValueError, match="items"):
         unpack(damaged)
@@ -91,7 +127,7 @@ def test_each_kind_of_read_is_recorded(site: Site, resource: str, form: str) -> 
     (event,) = told(site, "carol")
     assert event.kind == "delivered"
     assert event.object == (asked.object_id or "")
-    assert event.items == (Item(record.position, record.label, writing.FORMS.index(form)),)
+    assert event.items == (Item(record.position, record.label, FORMS.index(form)),)
     assert event.facts == {
         "credential": "key-1",
         "scheme": "basic",

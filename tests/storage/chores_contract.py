@@ -51,6 +51,19 @@ class ChoresContract:
             calls = [partial(store.chores.take, name, str(n), 10**9) for n, store in enumerate(stores)]
             assert sorted(at_once(*calls)) == [False, False, False, True]
 
+    def test_a_note_is_kept_until_another_one_takes_its_place(self, store_factory: StoreFactory) -> None:
+        chores = store_factory().chores
+        assert chores.notes() == {}
+        for name, text in (("b:2", "old"), ("b:1", "{}"), ("a%", "é"), ("b:2", "new"), ("b.", "x")):
+            chores.note(name, text)
+        other = store_factory().chores
+        assert list(other.notes().items()) == [("a%", "é"), ("b.", "x"), ("b:1", "{}"), ("b:2", "new")]
+        assert list(other.notes("b:")) == ["b:1", "b:2"]
+        assert other.notes("a%") == {"a%": "é"}
+        other.note("b:1", "")
+        other.note("b:1", "")
+        assert list(chores.notes("b:")) == ["b:2"]
+
     def test_expired_statuses_are_forgotten(self, store_factory: StoreFactory) -> None:
         clock = Clock()
         store = store_factory(clock)

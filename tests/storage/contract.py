@@ -24,9 +24,11 @@ import pytest
 from taxii_server.errors import CatalogMoved, StorageUnavailable
 from taxii_server.model import (
     POSITION_MAX,
+    POSITION_UNIT,
     AppliedCatalog,
     Credential,
     Draft,
+    EventPlan,
     LogEntry,
     Page,
     Record,
@@ -258,6 +260,40 @@ class StoreContract(TermsContract, EventsContract, LedgerContract):
         (first,) = insert(store, label, draft())
         store.write([], planning(Plan(deletes=[first])))
         assert insert(store, label, draft())[0] > first
+
+    def test_a_draft_of_another_server_stands_where_it_stood(self, store: Store, label: int) -> None:
+        wanted = [1_600_000_000_000_000, 1_600_000_000_000_016, 1_650_000_000_000_000]
+        given = insert(store, label, *(replace(draft(), at=at) for at in wanted))
+        assert list(given) == wanted
+        assert read(store, query(label)) == given
+        assert store.clock() == wanted[-1]
+
+    def test_a_draft_of_another_server_never_stands_before_what_was_given_out(self, store: Store, label: int) -> None:
+        (first,) = insert(store, label, draft())
+        given = insert(store, label, *(replace(draft(), at=at) for at in (1_600_000_000_000_000, first, first + 4001)))
+        assert first < given[0] < given[1] < given[2]
+        assert given[2] >= first + 4001
+        assert not [position for position in given if position % POSITION_UNIT]
+        (after,) = insert(store, label, draft())
+        assert after > given[2]
+
+    def test_a_draft_without_version_takes_that_of_the_place_where_it_stands(self, store: Store, label: int) -> None:
+        (position,) = insert(store, label, replace(draft(version=None), at=1_600_000_000_000_000))
+        assert store.page(query(label)).records[0].version == format_position(position) == "2020-09-13T12:26:40.000000Z"
+
+    def test_events_leave_room_for_what_is_moved_in(self, store: Store, label: int) -> None:
+        """While nothing is stored, and behind drafts of another server."""
+        event = EventPlan((), lambda base, end, positions: json.dumps([base, end]))
+        store.apply_catalog({"a.toml": ""}, "d", "root", event=lambda inside: event)
+        store.apply_catalog({"a.toml": "x"}, "e", "root", event=lambda inside: event)
+        moved = [(replace(draft(), at=1_600_000_000_000_000), label)]
+        store.write([], lambda present, length: Plan(moved, event=lambda inside: event))
+        (second,) = insert(store, label, replace(draft(), at=1_650_000_000_000_000))
+        assert read(store, query(label)) == (1_600_000_000_000_000, second) == (1_600_000_000_000_000, store.clock())
+        bases = [json.loads(entry.payload)[0] for entry in store.log_after(1) if entry.kind == "event"]
+        assert bases[0] < bases[1] < 1_600_000_000_000_000 < bases[2] < second == 1_650_000_000_000_000
+        store.apply_catalog({"a.toml": "y"}, "f", "root", event=lambda inside: event)
+        assert store.clock() >= now_position() - 3_600_000_000
 
     # ---- writing
 
@@ -887,6 +923,13 @@ class StoreContract(TermsContract, EventsContract, LedgerContract):
         store.save_status(later)
         assert store.status("s2", 6_000) == later
         assert store.status("s1", 6_000) is None
+
+    def test_the_newest_statuses_come_first_with_the_head_of_their_body(self, store_factory: StoreFactory) -> None:
+        store = store_factory(now=Clock(1_000))
+        for number in (2, 3, 1):
+            store.save_status(StoredStatus(f"s{number}", "hub", "cert-north", b"0123456789", 5_000 + number))
+        assert [(each.id, each.body) for each in store.recent_statuses(2, 4)] == [("s3", b"0123"), ("s2", b"0123")]
+        assert [each.expires for each in store.recent_statuses(9, 99)] == [5_003, 5_002, 5_001]
 
     # ---- credentials
 

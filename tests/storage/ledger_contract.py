@@ -43,6 +43,13 @@ class LedgerContract:
         assert list(store.ledger.walk()) == list(store.ledger.find(LedgerQuery())) == []
         assert store.ledger.count() == 0
 
+    def test_the_last_entries_of_a_partner_come_newest_first(self, store: Store) -> None:
+        store.ledger.append([entry("a", number, number * 10) for number in (1, 2, 3)])
+        store.ledger.append([entry("b", 1, 25), entry("b", 2, 99, partner="dave")])
+        assert [each.time for each in store.ledger.latest("carol", 3)] == [30, 25, 20]
+        assert [each.time for each in store.ledger.latest("dave", 3)] == [99]
+        assert store.ledger.latest("nobody", 3) == []
+
     @pytest.mark.parametrize("firm", [False, True])
     def test_an_entry_comes_back_as_it_was(self, store_factory: StoreFactory, firm: bool) -> None:
         full = entry(

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,11 +28,13 @@ from taxii_server.storage.base import Plan, Store
 from taxii_server.storage.ledger import Entry
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_connection import Connection
+from taxii_server.storage.mongo_health import replica_set_of
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
 from tests.mongo import Node, make_primary, running_mongod, with_database
 from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.health_contract import HealthContract
 from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
     Background,
@@ -106,7 +109,7 @@ def label(store: Store) -> int:
     return new_labels(store, 1)[0]
 
 
-class TestContract(ChoresContract, WholeContract, QuarantineContract, StoreContract):
+class TestContract(HealthContract, ChoresContract, WholeContract, QuarantineContract, StoreContract):
     fenced_by_a_broken_replacement = True
 
     @pytest.fixture
@@ -621,4 +624,47 @@ def test_nothing_is_connected_before_the_first_use() -> None:
     before = threading.active_count()
     store = MongoStore("mongodb://127.0.0.1:1/")
     assert threading.active_count() == before
+    store.close()
+
+
+# ---- health
+
+
+def test_the_primary_tells_how_the_replica_set_is(store: Store) -> None:
+    found = store.health.vitals(5.0).replica_set
+    assert found is not None
+    assert found.members["PRIMARY"] == 1
+    assert found.oplog_s is not None
+
+
+def test_a_secondary_is_as_far_behind_as_its_last_operation() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    members = [
+        {"name": "a", "stateStr": "PRIMARY", "optimeDate": at},
+        {"name": "b", "stateStr": "SECONDARY", "optimeDate": at - timedelta(seconds=7)},
+        {"name": "c", "stateStr": "SECONDARY", "optimeDate": at + timedelta(seconds=1)},
+        {"name": "d", "stateStr": "(not reachable/healthy)"},
+    ]
+    found = replica_set_of(members, None)
+    assert found.lag_s == {"b": 7.0, "c": 0.0}
+    assert found.members == {"PRIMARY": 1, "SECONDARY": 2, "(not reachable/healthy)": 1}
+    assert replica_set_of(members[1:], None).lag_s == {}, "nobody is behind a primary that is not there"
+
+
+def test_a_schema_of_another_release_is_not_well(
+    store: Store, mongo_database_url: str, mongo_client: MongoClient[dict[str, Any]]
+) -> None:
+    meta = mongo_client[mongo_database_url.rpartition("/")[2].partition("?")[0]]["meta"]
+    meta.update_one({"_id": "schema"}, {"$inc": {"version": 1}})
+    with pytest.raises(SchemaTooNew):
+        store.health.check(5.0)
+    meta.update_one({"_id": "schema"}, {"$inc": {"version": -2}})
+    with pytest.raises(StorageError, match="older than this release"):
+        store.health.check(5.0)
+
+
+def test_without_a_primary_it_is_not_well() -> None:
+    store = MongoStore(NOBODY_LISTENS, timeout_s=1)
+    with pytest.raises(StorageUnavailable):
+        store.health.check(1.0)
     store.close()

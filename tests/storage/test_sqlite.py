@@ -12,6 +12,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +23,13 @@ from taxii_server.model import PageQuery, StoredStatus
 from taxii_server.storage.base import Store
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.storage.sqlite import SQLiteStore
+from taxii_server.storage.sqlite_connection import Connection, Database
 from taxii_server.storage.sqlite_query import ARMS_MAX, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration, _add_quarantine
 from taxii_server.times import now_position
 from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
+from tests.storage.health_contract import HealthContract
 from tests.storage.ledger_contract import entry as ledger_entry
 from tests.storage.quarantine_contract import QuarantineContract, entry
 from tests.storage.samples import (
@@ -93,7 +96,7 @@ def store(open_sqlite: Opener) -> SQLiteStore:
     return open_sqlite()
 
 
-class TestSQLite(ChoresContract, WholeContract, QuarantineContract, StoreContract):
+class TestSQLite(HealthContract, ChoresContract, WholeContract, QuarantineContract, StoreContract):
     @pytest.fixture
     def store_factory(self, open_sqlite: Opener) -> StoreFactory:
         return open_sqlite
@@ -339,6 +342,25 @@ class TestTrouble:
         writer.result()
         assert len(insert(store, label, draft())) == 1
 
+    def test_a_page_that_was_cut_leaves_no_point_in_time_open_for_the_next_call(
+        self, store: SQLiteStore, open_sqlite: Opener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = open_sqlite()
+        (label,) = new_labels(store)
+        insert(store, label, *(draft(content=b"x" * 100) for _ in range(5)))
+        counts: list[int] = []
+        keep = Database._keep
+
+        def commit_first(database: Database, connection: Connection) -> None:
+            monkeypatch.undo()
+            insert(other, label, draft())
+            counts.extend(connection.db.execute("SELECT count(*) FROM records").fetchone())
+            keep(database, connection)
+
+        monkeypatch.setattr(Database, "_keep", commit_first)
+        assert store.page(replace(query(label), limit_bytes=150)).cut
+        assert counts == [6]
+
     def test_a_full_disk_is_our_error_and_leaves_nothing_behind(self, store: SQLiteStore) -> None:
         (label,) = new_labels(store)
         given = insert(store, label, draft())
@@ -415,6 +437,57 @@ class TestProcesses:
         given = output(in_process(path, script))
         assert len(given) == 8
         assert read(open_sqlite(), query(1)) == tuple(given)
+
+    def test_what_a_child_commits_that_was_forked_in_the_middle_of_a_call_is_there_for_all(
+        self, path: Path, open_sqlite: Opener
+    ) -> None:
+        """SQLite forgets locks over a fork: without care, the parent closes the log that the child writes to."""
+        script = """
+            import threading
+            (label,) = new_labels(store)
+            inside, told, goes_on = threading.Event(), threading.Event(), threading.Event()
+
+            def call():
+                with store._database.connection() as connection:
+                    connection.db.execute("SELECT count(*) FROM records").fetchone()
+                    inside.set()
+                    goes_on.wait(1)
+
+            thread = threading.Thread(target=call)
+            thread.start()
+            inside.wait()
+            (done, tell), (may_go_on, go_on) = os.pipe(), os.pipe()
+            if not (child := os.fork()):
+                insert(store, label, draft())
+                os.write(tell, b".")
+                os.read(may_go_on, 1)
+                insert(store, label, draft())
+                os._exit(0)
+            thread.join()
+            os.read(done, 1)
+            store.close()
+            os.write(go_on, b".")
+            assert os.waitpid(child, 0)[1] == 0
+        """
+        output(in_process(path, script))
+        assert len(read(open_sqlite(), query(1))) == 2
+
+    def test_a_child_that_was_forked_beside_an_endless_call_opens_no_file(self, path: Path) -> None:
+        script = """
+            from taxii_server.errors import StorageError
+            from taxii_server.storage.sqlite_connection import FORKS
+            FORKS.wait_s = 0.1
+            with store._database.connection():
+                if not (child := os.fork()):
+                    try:
+                        store.state()
+                    except StorageError as error:
+                        os._exit(0 if "forked" in str(error) else 2)
+                    os._exit(1)
+            assert os.waitpid(child, 0)[1] == 0
+            store.state()
+        """
+        output(in_process(path, script))
 
 
 def plan_of(store: SQLiteStore, asked: PageQuery) -> list[str]:
@@ -545,3 +618,46 @@ def test_expired_statuses_are_removed_when_one_is_saved(open_sqlite: Opener) -> 
     clock.us = 3_000
     store.save_status(StoredStatus("s3", "hub", "p", b"{}", 9_000))
     assert store._read("SELECT id FROM statuses ORDER BY id") == [("s2",), ("s3",)]
+
+
+# ---- health
+
+
+def test_a_removed_file_is_not_well(open_sqlite: Opener, path: Path) -> None:
+    store = open_sqlite()
+    path.rename(path.with_name("elsewhere.db"))
+    with pytest.raises(StorageUnavailable, match="is not there"):
+        store.health.check(1.0)
+    path.touch(mode=0o600)
+    with pytest.raises(StorageUnavailable, match="removed or replaced"):
+        store.health.check(1.0)
+
+
+def test_a_full_disk_is_not_well(open_sqlite: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_sqlite()
+    monkeypatch.setattr("taxii_server.storage.sqlite_health.MIN_FREE_BYTES", 1 << 62)
+    with pytest.raises(StorageUnavailable, match="left on the disk"):
+        store.health.check(1.0)
+
+
+def test_a_schema_of_another_release_is_not_well(open_sqlite: Opener) -> None:
+    open_sqlite()
+    older = open_sqlite(migrations=MIGRATIONS[:-1], prepare=False)
+    newer = open_sqlite(migrations=(*MIGRATIONS, lambda db: None), prepare=False)
+    with pytest.raises(SchemaTooNew):
+        older.health.check(1.0)
+    with pytest.raises(StorageError, match="older than this release"):
+        newer.health.check(1.0)
+
+
+def test_looking_does_not_wait_for_a_writer(open_sqlite: Opener) -> None:
+    store = open_sqlite()
+    with store._database.writing():
+        store.health.check(1.0)
+
+
+def test_the_sizes_are_those_of_the_files(open_sqlite: Opener, path: Path) -> None:
+    store = open_sqlite()
+    sizes = store.health.vitals(1.0).file_bytes
+    assert set(sizes) == {"records", "records-wal", "ledger", "ledger-wal"}
+    assert sizes["records"] == path.stat().st_size

@@ -107,7 +107,7 @@ def test_options_lists_the_methods(hub: World) -> None:
 
 
 # EP-09
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz"])
 def test_health_is_told_outside_the_taxii_urls_and_without_credentials(hub: World, path: str) -> None:
     answer = hub.get(path, None, headers={"Accept": None})
     assert answer.status_code == 200

@@ -20,7 +20,7 @@ Written from the OpenAPI 3.1 description that the server serves at `GET {openapi
 the file is [openapi.json](../taxii_server/web/openapi.json). A test compares this page with it, and every answer of the
 web tests with the description. Point a code generator or an API browser at it:
 
-```
+```sh
 curl -u cert-fr:txs_... https://taxii.example.com{openapi.URL}
 ```
 

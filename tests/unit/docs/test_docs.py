@@ -11,7 +11,7 @@ import pytest
 from taxii_server.cli import main
 from taxii_server.policy.reference import reference_text
 from taxii_server.web import errors
-from tests.unit.docs import api_page
+from tests.unit.docs import api_page, commands_page
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,6 +52,17 @@ def test_the_policy_reference_is_the_parsers_own() -> None:
 def test_the_page_of_the_interface_is_written_from_its_description() -> None:
     """`python -m tests.unit.docs.api_page > docs/api.md` writes it anew."""
     assert (ROOT / "docs/api.md").read_text(encoding="utf-8") == api_page.page()
+
+
+def test_the_page_of_the_commands_is_written_from_their_help() -> None:
+    """`python -m tests.unit.docs.commands_page > docs/commands.md` writes it anew."""
+    assert (ROOT / "docs/commands.md").read_text(encoding="utf-8") == commands_page.page()
+
+
+def test_the_readme_names_no_command_that_does_not_exist() -> None:
+    table = README.partition("## Commands")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert set(named) <= {*commands(), *(name.partition(" ")[0] for name in commands())}
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
