@@ -26,7 +26,6 @@ from taxii_server.stix.filters import (
     LEVELS,
     Condition,
     all_nested,
-    instant_of,
     markings_of,
     number_of,
     references_of,
@@ -49,9 +48,11 @@ _NUMBERS: Mapping[str, tuple[int, range]] = {
 #: µs since 1970; from 2041 on all instants share their terms.
 _INSTANTS = (2**51 - 1, range(35, 51, _STEP))
 _TIMES = ("modified", "valid_from", "valid_until")
-_TEXTS = tuple(name for name, kind in KINDS.items() if kind == "text")
-_NESTED_IN = ("hashes", "extensions", "external_references", "kill_chain_phases", "objects")
-_HAS_NESTED = frozenset(_NESTED_IN)
+#: Characters of a timestamp up to its minute.
+_MINUTE = 16
+_NESTED_IN = frozenset({"hashes", "extensions", "external_references", "kill_chain_phases", "objects"})
+_LEVEL_OF = {id_: level for level, id_ in LEVELS.items()}
+_NOTHING: frozenset[str] = frozenset()
 OPEN, MARKED = "", "m"
 _NAMED, _INSIDE = "named", "inside"
 _SHORT = 100
@@ -74,31 +75,48 @@ _term = lru_cache(maxsize=20_000)(_hash)
 
 def read_terms(value: Mapping[str, Any]) -> tuple[int, ...]:
     """The terms of a checked object, ascending."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for name in _TEXTS:
-        if name in value:
-            found[name, name] = set(texts_of(value, name))
-    for name, (most, shifts) in _NUMBERS.items():
-        if name in value and (number := number_of(value, name)) is not None:
-            found[name, name] = {_at(number, most, shift) for shift in shifts}
-    for name in _TIMES:
-        if name in value and (key := instant_of(value, name)) is not None:
-            found[name, name] = {_at(_us(key), _INSTANTS[0], shift) for shift in _INSTANTS[1]}
-    for source in _HAS_NESTED.intersection(value):
-        for name, text in all_nested(value, source):
-            found.setdefault((name, source), set()).add(text)
-    levels = {id_: level for level, id_ in LEVELS.items()}
+    touched = _touched(value) if "granular_markings" in value else _NOTHING
+    terms = {_hash(f"self\0{value['id']}")}
+    for name, member in value.items():
+        of_name = MARKED if name in touched else OPEN
+        kind = KINDS.get(name)
+        if kind == "text":
+            terms.update(
+                _terms_of(of_name, name, name, (member,) if isinstance(member, str) else texts_of(value, name))
+            )
+        elif kind == "number":
+            if (number := number_of(value, name)) is not None:
+                most, shifts = _NUMBERS[name]
+                terms.update(_terms_of(of_name, name, name, [_at(number, most, shift) for shift in shifts]))
+        elif name in _TIMES:
+            if isinstance(member, str):
+                terms.update(_time_terms(of_name, name, member[:_MINUTE]))
+        elif name in _NESTED_IN:
+            found: dict[str, set[str]] = {}
+            for inner, text in all_nested(value, name):
+                found.setdefault(inner, set()).add(text)
+            for inner, texts in found.items():
+                terms.update(_terms_of(of_name, inner, name, texts))
+    levels: dict[str, set[str]] = {}
     for source, id_ in markings_of(value):
-        if id_ in levels:
-            found.setdefault(("tlp", source), set()).add(levels[id_])
-    touched = _touched(value)
-    terms = {term("self", value["id"])}
-    for (name, source), values in found.items():
-        kind = MARKED if source in touched else OPEN
-        terms.update(_terms_of(kind, name, source, values))
+        if id_ in _LEVEL_OF:
+            levels.setdefault(source, set()).add(_LEVEL_OF[id_])
+    for source, named in levels.items():
+        terms.update(_terms_of(MARKED if source in touched else OPEN, "tlp", source, named))
     terms.update(_reference_terms(value, touched))
     terms.update(term("touched", source) for source in touched)
     return tuple(sorted(terms))
+
+
+@lru_cache(maxsize=20_000)
+def _time_terms(kind: str, name: str, minute: str) -> tuple[int, ...]:
+    """The terms of the instants of one minute: spans are longer, and most objects come with many of their time."""
+    try:
+        us = parse_instant(f"{minute}:00Z")
+    except ValueError:
+        return ()
+    most, shifts = _INSTANTS
+    return tuple(_terms_of(kind, name, name, [_at(us, most, shift) for shift in shifts]))
 
 
 def _reference_terms(value: Mapping[str, Any], touched: frozenset[str]) -> Iterator[int]:
@@ -106,9 +124,16 @@ def _reference_terms(value: Mapping[str, Any], touched: frozenset[str]) -> Itera
     creator = value.get("created_by_ref")
     if isinstance(creator, str):
         yield term(MARKED if "created_by_ref" in touched else OPEN, "creator", "", "=", creator)
-    members = {name: member for name, member in value.items() if name not in ("created_by_ref", "granular_markings")}
-    for place in (_NAMED, _INSIDE):
-        part = {name: member for name, member in members.items() if _is_named(name) == (place == _NAMED)}
+    members: dict[str, dict[str, Any]] = {_NAMED: {}, _INSIDE: {}}
+    for name, member in value.items():
+        if _is_named(name):
+            if name != "created_by_ref":
+                members[_NAMED][name] = member
+        elif name != "granular_markings" and _may_refer(member):
+            members[_INSIDE][name] = member
+    for place, part in members.items():
+        if not part:
+            continue
         followed, kept, _ = references_of(part)
         if not (followed or kept):
             continue
@@ -122,17 +147,22 @@ def _reference_terms(value: Mapping[str, Any], touched: frozenset[str]) -> Itera
             yield term("touched", "references")
         if place == _INSIDE:
             yield term("refers inside")
-    yield from _terms_of(
-        MARKED, "kept", "granular_markings", (id_ for name, id_ in markings_of(value) if name != "object_marking_refs")
-    )
+    if touched:
+        granular = {id_ for source, id_ in markings_of(value) if source == "granular_markings"}
+        yield from _terms_of(MARKED, "kept", "granular_markings", granular)
+
+
+def _may_refer(member: Any) -> bool:
+    """Whether there may be anything inside that has a name."""
+    return isinstance(member, dict) or (isinstance(member, list) and not all(isinstance(each, str) for each in member))
 
 
 def _is_named(name: str) -> bool:
     return name.endswith(("_ref", "_refs"))
 
 
-def _terms_of(kind: str, name: str, source: str, values: Iterable[str]) -> Iterable[int]:
-    known = set(values)
+def _terms_of(kind: str, name: str, source: str, values: Iterable[str]) -> list[int]:
+    known = tuple(values)
     if len(known) > VALUES_MAX:
         return [term(kind, name, source, "*")]
     return [term(kind, name, source, "=", value) for value in known]
@@ -151,7 +181,8 @@ def _touched(value: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _us(key: str) -> int:
-    return parse_instant(f"{key}Z")
+    """The beginning of the minute of an instant."""
+    return parse_instant(f"{key[:_MINUTE]}:00Z")
 
 
 def _at(number: int, most: int, shift: int) -> str:
