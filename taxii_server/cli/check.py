@@ -6,6 +6,7 @@ import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple
+from pathlib import Path
 
 import click
 from rich.markup import escape
@@ -16,6 +17,8 @@ from taxii_server.catalog import read_files
 from taxii_server.cli.context import Command, Session, out, pass_session, progress_bar, require_private
 from taxii_server.cli.tables import json_option, print_json, print_rows
 from taxii_server.errors import ConfigError
+from taxii_server.mirror.run import require_fitting
+from taxii_server.mirror.schema import read_mirrors
 from taxii_server.serving.tls import make_context, warnings_of
 from taxii_server.storage import open_store
 
@@ -27,7 +30,7 @@ _SETTINGS = ("setting", "value", "from")
 @json_option
 @pass_session
 def check(session: Session, show: bool, as_json: bool) -> None:
-    """Check settings, partners, collections and policy, exactly as a start would.
+    """Check settings, partners, collections and policy, exactly as a start would, and mirrors.toml if there is one.
 
     Runs every [[test]] of the policy and proves every [[never]]. Exit status 2 when anything does not hold; with --json
     the problems are in the JSON, too.
@@ -47,6 +50,9 @@ def check(session: Session, show: bool, as_json: bool) -> None:
         require_keys(settings)
         catalog = session.catalog(settings)
         make_context(settings)
+        mirrors = Path(settings.mirrors_file)
+        if mirrors.exists():
+            require_fitting(catalog, read_mirrors(mirrors))
     warnings = [*map(str, catalog.warnings), *warnings_of(settings)]
     policy = catalog.policy
     if as_json:

@@ -50,7 +50,7 @@ class Written:
 def write_configuration(server: OldServer, names: Names, wishes: Wishes) -> Written:
     """The files of a new hub, or those that go beside the files of one that exists."""
     writer = _Writer(server, names, wishes)
-    kind = f"-{server.kind}" if wishes.fragments else ""
+    kind = f"-{names.group}" if wishes.fragments else ""
     files = {
         f"config/partners{kind}.toml": writer.partners(),
         f"config/policy{kind}.toml": writer.policy(),
@@ -64,7 +64,7 @@ def write_configuration(server: OldServer, names: Names, wishes: Wishes) -> Writ
 class _Writer:
     def __init__(self, server: OldServer, names: Names, wishes: Wishes) -> None:
         self._server, self._names, self._wishes = server, names, wishes
-        self._group = server.kind
+        self._group = names.group
         self._partners = sorted(names.users.values()) + ([names.anonymous] if names.anonymous else [])
         self._titles = _unique_titles(server.collections)
 
@@ -245,7 +245,7 @@ class _Writer:
         roots = sorted(self._server.roots, key=lambda root: not root.is_default)
         parts: list[str] = []
         if self._wishes.fragments:
-            kind = self._server.kind
+            kind = self._group
             parts.append(
                 wrapped(
                     "For the server.toml that you have: copy the tables below into it, and name the two files beside "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from taxii_server.catalog import Collection
+from taxii_server.catalog import Catalog, Collection
 from taxii_server.errors import ConfigError, Forbidden, Problem, StorageError
 from taxii_server.mirror import state as states
 from taxii_server.mirror.connection import PeerError, Stopped
@@ -70,6 +70,8 @@ class Surroundings:
     told: Callable[[str], None] = lambda message: None
     #: how long one pause may be; a peer that asks for a longer one is left alone until the next run
     longest_pause_s: float = 120.0
+    #: how often a service does this; 0: it is done by hand
+    interval_s: float = 0.0
 
 
 class Job(ABC):
@@ -79,7 +81,8 @@ class Job(ABC):
         """Raises ConfigError when the mirror does not fit the catalog in force."""
         self.hub = hub
         self.around = around
-        self.mirror, self.collection = complete(hub, mirror)
+        hub.follow()
+        self.mirror, self.collection = fitted(hub.snapshot.catalog, mirror)
         self.key = identity(self.mirror, self.collection.id)
         self.report = Report(mirror.name, mirror.kind, self.key)
         self.state = State(self.key, mirror.name, mirror.kind, mirror.url, mirror.collection, self.mirror.partner)
@@ -96,6 +99,8 @@ class Job(ABC):
                 self.state = replace(known, name=self.mirror.name, last_error="", not_before=0)
             if from_start:
                 self.state.cursor = {}
+            if self.around.interval_s:
+                self.state.interval_s = self.around.interval_s
             self.state.last_run = store.present()
             check_modes = settings.check_file_modes
             with (
@@ -147,13 +152,11 @@ class Job(ABC):
         )
 
 
-def complete(hub: Hub, mirror: Mirror) -> tuple[Mirror, Collection]:
+def fitted(catalog: Catalog, mirror: Mirror) -> tuple[Mirror, Collection]:
     """The mirror with what it leaves to the catalog filled in, and its collection here.
 
     Raises ConfigError when the collection or the partner is not known, or the partner may not do what it has to.
     """
-    hub.follow()
-    catalog = hub.snapshot.catalog
     collection = catalog.collections.get(mirror.collection)
     if collection is None:
         raise _wrong(mirror, "collection", unknown("collection", mirror.collection, catalog.collections))
@@ -176,6 +179,18 @@ def actor_of(mirror: Mirror) -> Actor:
     """Who acts, as the ledger names it."""
     origin = Origin(method=f"mirror {mirror.kind}", path=mirror.url)
     return Actor(mirror.partner, f"mirror {mirror.name}", "mirror", origin)
+
+
+def require_fitting(catalog: Catalog, mirrors: Iterable[Mirror]) -> None:
+    """Raise ConfigError with everything in which these mirrors do not fit the catalog."""
+    problems: list[Problem] = []
+    for mirror in mirrors:
+        try:
+            fitted(catalog, mirror)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def _wrong(mirror: Mirror, key: str, message: str) -> ConfigError:

@@ -93,7 +93,9 @@ class Mirror:
         "",
         "The file with a token, in place of a password. Or the variable TAXII_MIRROR_TOKEN_<NAME>, TAXII_MIRROR_TOKEN.",
     )
-    token_scheme: str = row(one_of("Bearer", "Token"), "Bearer", "How the token is sent: Authorization: Bearer ...")
+    token_scheme: str = row(
+        one_of("Bearer", "Token"), "Bearer", "The word before the token in the header Authorization."
+    )
     ca_file: str = row(text(), "", "The CA that the peer's certificate comes from, when it is none that is known.")
     client_certificate: str = row(text(), "", "The certificate to show to the peer, with its chain.")
     client_key: str = row(text(), "", "Its key, when that is not in the same file.")

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from taxii_server import metering
 from taxii_server.cli import main
 from taxii_server.mirror.schema import Mirror
 from taxii_server.settings.rows import rows_of
+from taxii_server.telemetry.facts import Facts
 from tests.mirror.conftest import Hub
 from tests.mirror.hostile import Reply, in_turn, page, upstream
 from tests.mirror.test_odd_peers import statuses
@@ -26,24 +28,41 @@ def mirror(hub: Hub, *arguments: str, status: int = 0, **environment: str) -> Re
     return result
 
 
+def metrics(hub: Hub, name: str) -> dict[str, float]:
+    """What the metrics of the hub say of a mirror."""
+    samples = [
+        each for family in Facts(hub.world.hub, lambda: True, lambda: None).collect() for each in family.samples
+        if each.labels.get("mirror") == name
+    ]  # fmt: skip
+    told: dict[str, float] = {each.labels["result"]: each.value for each in samples if "result" in each.labels}
+    for each in samples:
+        if each.name == metering.MIRROR_INTERVAL.name:
+            told["interval"] = each.value
+        elif each.name == metering.MIRROR_SUCCESS.name:
+            told["done"] = each.value > 1.7e9
+    return told
+
+
 def test_a_pull_tells_what_it_did_and_what_was_refused(small_hub: Hub) -> None:
     good, bad = indicator(), indicator(created=5)
+    escape = indicator(id_="\x1b[2Jindicator--1")
     here = small_hub.lane()
     arguments = ("--into", f"lane-{here}", "--as", "admin", "--name", f"told-{here}")
-    with upstream(in_turn(page([good, bad]))) as peer:
+    with upstream(in_turn(page([good, escape, bad]), page([good, bad]))) as peer:
         result = mirror(small_hub, "pull", peer.url, *arguments, TAXII_MIRROR_TOKEN="very-secret")
-        assert f"told-{here}: 2 received, 1 stored, 0 here already, 1 refused" in result.stdout
+        assert f"told-{here}: 3 received, 1 stored, 0 here already, 2 refused" in result.stdout
+        assert "\x1b" not in result.output
         assert bad["id"] in result.stderr
         assert peer.requests[0].headers["Authorization"] == "Bearer very-secret"
         report = json.loads(mirror(small_hub, "pull", peer.url, *arguments, "--json").stdout)
     assert report["counts"]["refusals"][0]["id"] == bad["id"]
     assert (report["complete"], report["counts"]["present"]) == (True, 1)
-    (refused,) = json.loads(mirror(small_hub, "refused", f"told-{here}", "--json").stdout)
+    refused, _ = json.loads(mirror(small_hub, "refused", f"told-{here}", "--json").stdout)["refused"]
     assert (refused["id"], refused["times"]) == (bad["id"], 2)
     assert bad["id"] in mirror(small_hub, "refused", f"told-{here}").stdout
-    listed = json.loads(mirror(small_hub, "list", "--json").stdout)
+    listed = json.loads(mirror(small_hub, "list", "--json").stdout)["mirrors"]
     (mine,) = [each for each in listed if each["name"] == f"told-{here}"]
-    assert (mine["stored"], mine["refused"], mine["seen_up_to"]) == (1, 2, "2026-01-01T00:00:00.000001Z")
+    assert (mine["stored"], mine["refused"], mine["seen_up_to"]) == (1, 3, "2026-01-01T00:00:00.000001Z")
     assert "very-secret" not in json.dumps(listed)
     assert "was ever run" in mirror(small_hub, "refused", "nobody", status=2).stderr
 
@@ -76,13 +95,30 @@ def test_mirrors_of_the_file_are_run_by_name_and_all_at_once(small_hub: Hub, tmp
             f'[pull.in-{here}]\nurl = "{peer.url}"\ncollection = "lane-{here}"\npartner = "admin"\n'
             f'[push.out-{out}]\nurl = "{target.url}"\ncollection = "lane-{out}"\npartner = "admin"\n'
         )
-        before: list[dict[str, Any]] = json.loads(mirror(small_hub, "list", "--json", **environment).stdout)
+        before: list[dict[str, Any]] = json.loads(mirror(small_hub, "list", "--json", **environment).stdout)["mirrors"]
         assert {f"in-{here}", f"out-{out}"} <= {each["name"] for each in before if each["last_run"] is None}
         reports = json.loads(mirror(small_hub, "run", "--once", "--json", **environment).stdout)
         assert [(each["name"], each["counts"]["stored"]) for each in reports] == [(f"in-{here}", 1), (f"out-{out}", 1)]
+        assert metrics(small_hub, f"in-{here}") == {
+            "interval": 300,
+            "stored": 1,
+            "refused": 0,
+            "deleted": 0,
+            "done": True,
+        }
+        check = [*("--config", str(small_hub.folder / "config/server.toml")), "check"]
+        assert CliRunner().invoke(main, check, env=environment).exit_code == 0
+        wrong = file.with_name("wrong.toml")
+        wrong.write_text(file.read_text().replace('"admin"', '"ro"'))
+        told = CliRunner().invoke(main, check, env={"TAXII_SERVER_MIRRORS_FILE": str(wrong)})
+        assert told.exit_code == 2
+        assert f"mirror in-{here}: partner: ro may not write" in told.stderr
+        assert f"mirror out-{out}: partner: ro may not read" in told.stderr
         again = mirror(small_hub, "pull", f"in-{here}", "--from-start", **environment)
         assert "1 received, 0 stored, 1 here already" in again.stdout
         assert "1 received, 1 stored" in mirror(small_hub, "push", f"out-{out}", "--from-start", **environment).stdout
+        mirror(small_hub, "forget", f"in-{here}")
+        assert metrics(small_hub, f"in-{here}") == {}
         assert "there is no mirror 'other'" in mirror(small_hub, "pull", "other", status=2, **environment).stderr
 
 

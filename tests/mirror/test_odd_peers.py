@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from email.utils import formatdate
@@ -19,6 +20,7 @@ from taxii_server.mirror.connection import Stopped
 from taxii_server.mirror.run import Surroundings
 from taxii_server.mirror.running import job_of
 from taxii_server.storage.quarantine import EntryQuery
+from tests.certificates import authority, server_certificate
 from tests.e2e.server import lanes
 from tests.mirror.conftest import Hub
 from tests.mirror.hostile import COLLECTION, Reply, Request, in_turn, page, upstream
@@ -115,6 +117,29 @@ def test_credentials_stay_with_the_host_that_they_are_for(small_hub: Hub, tmp_pa
         assert "which is not asked" in report.error
         assert peer.requests[0].headers["Authorization"] == "Bearer very-secret"
         assert other.requests == []
+
+
+def test_certificates_are_checked_on_both_sides(small_hub: Hub, tmp_path: Path) -> None:
+    certificate, key = server_certificate().write(tmp_path, "server")
+    own, own_key = authority().issue("CN=mirror").write(tmp_path, "mirror")
+    Path(own_key).chmod(0o600)
+    ca = tmp_path / "ca.pem"
+    ca.write_text(authority().pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    here = small_hub.lane()
+    with upstream(in_turn(page([indicator()])), context) as peer:
+
+        def pull(**more: Any) -> str:
+            return small_hub.pull(peer.url, here, attempts=1, **more).error
+
+        assert "certificate verify failed" in pull()
+        assert pull(ca_file=str(ca)) != "", "it showed no certificate"
+        assert peer.requests == []
+        assert pull(ca_file=str(ca), client_certificate=own, client_key=own_key) == ""
+        other = f"https://localhost:{peer.port}/api/collections/{COLLECTION}/"
+        assert small_hub.pull(other, here, ca_file=str(ca), client_certificate=own, client_key=own_key).error == ""
 
 
 def test_a_secret_that_everybody_can_read_is_not_used(small_hub: Hub, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def read_any_form(limit_bytes: int = _SMALL_BYTES) -> Form:
         raise BadContent("a form is expected")
     check_encoding(request)
     body = read_body(request, limit_bytes)
-    parser = FormDataParser(max_form_memory_size=limit_bytes, max_form_parts=50, silent=True)
+    parser = FormDataParser(lambda *_, **__: io.BytesIO(), limit_bytes, max_form_parts=50, silent=True)
     _, fields, files = parser.parse(io.BytesIO(body), request.mimetype, len(body), request.mimetype_params)
     return Form(fields.to_dict(), {name: _text(name, file) for name, file in files.items() if file.filename})
 

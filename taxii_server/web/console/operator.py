@@ -15,6 +15,7 @@ from flask import Blueprint, request
 
 from taxii_server import __version__
 from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_catalog
+from taxii_server.catalog.parse import API_ROOTS_FILE
 from taxii_server.errors import BadContent, ConfigError, Conflict, NotFound, Problem, StorageError
 from taxii_server.policy import Audience
 from taxii_server.service.activity import STATUSES, Activity, activities
@@ -170,13 +171,14 @@ def _what_if(
     warnings: list[Problem] | None = None,
 ) -> Any:
     applied = visit().store.catalog()
-    files = {} if applied is None else _files(applied.files)
+    files = {} if applied is None else _changeable(applied.files)
     wanted = name or request.args.get("file", "")
     if not text and wanted in files:
         text = files[wanted]
     changed = [each for each in differences or () if not each.is_none()]
     return render(
         "what_if.html",
+        here="operator.what_if",
         files=files,
         name=wanted,
         text=text,
@@ -199,7 +201,7 @@ def _given(form: Form, in_force: Mapping[str, str]) -> tuple[str, str]:
         name = f"collections/{form.text('new_name').strip()}.toml"
         if not form.text("new_name").strip().replace("-", "").isalnum():
             raise BadContent("the name of a new collection is made of letters, digits and -")
-    if name not in in_force and not name.startswith("collections/"):
+    if name not in _changeable(in_force) and not name.startswith("collections/"):
         raise BadContent("choose which file this is")
     return name, text
 
@@ -217,6 +219,11 @@ def _bounded(done: int, total: int) -> None:
         raise Conflict(
             f"{total:,} records would have to be labelled anew to compare: use 'taxii-server policy what-if' for that"
         )
+
+
+def _changeable(files: Mapping[str, str]) -> dict[str, str]:
+    """Those of them that can be tried; API roots are settings of the server."""
+    return {name: text for name, text in _files(files).items() if name != API_ROOTS_FILE}
 
 
 def _files(files: Mapping[str, str]) -> dict[str, str]:
