@@ -37,9 +37,21 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "release-withdrawn": ("a release was taken back", ("partner", "by", "release", "epoch")),
     "quarantine-released": ("what a guard held was stored", _ENTRY),
     "quarantine-dropped": ("what a guard held was erased", _ENTRY),
+    "removed": ("retention removed records", ("partner", "collection", "count")),
+    "mirrored": (
+        "a page of a mirror was stored (its objects are those of a POST)",
+        ("mirror", "partner", "collection", "total", "failure"),
+    ),
+    "mirrored-deletions": (
+        "a mirror deleted what its peer does not have any more",
+        ("mirror", "partner", "collection", "count"),
+    ),
+    "moved-in": (
+        "`migrate` brought objects of another server",
+        ("partner", "stored", "present", "refused", "quarantined"),
+    ),
     "console-login": ("somebody logged in to the console", (*_WHO, "address")),
     "console-looked": ("an operator looked at a page for operators", (*_WHO, "page", "about")),
-    "removed": ("retention removed records", ("partner", "collection", "count")),
 }
 
 

@@ -224,6 +224,26 @@ REMOVED = Metric(
     "taxii_upkeep_removed_total", "counter", "What upkeep removed: records, ledger, statuses, catalogs.", ("what",)
 )
 
+# ---- mirrors
+
+MIRROR_SUCCESS = Metric(
+    "taxii_mirror_last_success_timestamp_seconds",
+    "gauge",
+    "When a mirror that runs as a service last came to its end; 0: never.",
+    ("mirror", "way"),
+    mode="scrape",
+)
+MIRROR_INTERVAL = Metric(
+    "taxii_mirror_interval_seconds", "gauge", "How often it is to run (every_s).", ("mirror", "way"), mode="scrape"
+)
+MIRROR_OBJECTS = Metric(
+    "taxii_mirror_objects",
+    "gauge",
+    "What its runs stored, could not store (refused) and deleted, so far.",
+    ("mirror", "way", "result"),
+    mode="scrape",
+)
+
 # ---- processes
 
 WORKERS = Metric("taxii_workers", "gauge", "Workers that run.")

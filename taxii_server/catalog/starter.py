@@ -82,6 +82,17 @@ what = {{ type = "identity", identity_class = "individual" }}
 unless = {{ audience = "{team}" }}
 
 
+# ---- What is looked at before it is stored
+# A guard refuses what is posted, or holds it in quarantine until the owner of the collection decides (docs/guard.md).
+# Take away the marks in front of this one when vendors post here who must not name their customers.
+
+# [[guard]]
+# id = "customers-and-victims"
+# why = "who the customers of a vendor are, and who was hit, leaves its drop box only when the vendor says so"
+# what = {{ label = ["customer", "client", "victim"] }}
+# act = "quarantine"
+
+
 # ---- What must never happen
 
 [[never]]

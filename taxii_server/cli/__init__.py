@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -25,6 +22,7 @@ from taxii_server.cli.init import init
 from taxii_server.cli.ledger import ledger
 from taxii_server.cli.migrate import migrate
 from taxii_server.cli.mirror import mirror
+from taxii_server.cli.overview import Program
 from taxii_server.cli.partner import partner
 from taxii_server.cli.policy import policy, who_can
 from taxii_server.cli.quarantine import quarantine
@@ -33,16 +31,6 @@ from taxii_server.cli.retention import retention
 from taxii_server.cli.serve import serve
 from taxii_server.cli.token import password, token
 from taxii_server.cli.verify import verify
-
-
-class Program(click.Group):
-    """The program. Where the terminal has no letter for a character, it is escaped instead of ending the command."""
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
-        return super().main(*args, **extra)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})

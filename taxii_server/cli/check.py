@@ -6,6 +6,7 @@ import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple
+from pathlib import Path
 
 import click
 from rich.markup import escape
@@ -13,10 +14,13 @@ from rich.markup import escape
 from taxii_server import settings as settings_module
 from taxii_server.auth.provider import require_keys
 from taxii_server.catalog import read_files
-from taxii_server.cli.context import Command, Session, out, pass_session, require_private
+from taxii_server.cli.context import Command, Session, out, pass_session, progress_bar, require_private
 from taxii_server.cli.tables import json_option, print_json, print_rows
 from taxii_server.errors import ConfigError
+from taxii_server.mirror.run import require_fitting
+from taxii_server.mirror.schema import read_mirrors
 from taxii_server.serving.tls import make_context, warnings_of
+from taxii_server.storage import open_store
 
 _SETTINGS = ("setting", "value", "from")
 
@@ -26,7 +30,7 @@ _SETTINGS = ("setting", "value", "from")
 @json_option
 @pass_session
 def check(session: Session, show: bool, as_json: bool) -> None:
-    """Check settings, partners, collections and policy, exactly as a start would.
+    """Check settings, partners, collections and policy, exactly as a start would, and mirrors.toml if there is one.
 
     Runs every [[test]] of the policy and proves every [[never]]. Exit status 2 when anything does not hold; with --json
     the problems are in the JSON, too.
@@ -41,10 +45,14 @@ def check(session: Session, show: bool, as_json: bool) -> None:
         shown = list(settings_module.show(settings)) if show else []
         if show and not as_json:
             print_rows(_SETTINGS, [(row.name, row.value, row.source) for row in shown])
+        open_store(settings.store).close()  # raises for what is no store; nothing is opened
         require_private(settings)
         require_keys(settings)
         catalog = session.catalog(settings)
         make_context(settings)
+        mirrors = Path(settings.mirrors_file)
+        if mirrors.exists():
+            require_fitting(catalog, read_mirrors(mirrors))
     warnings = [*map(str, catalog.warnings), *warnings_of(settings)]
     policy = catalog.policy
     if as_json:
@@ -97,6 +105,7 @@ def reload(session: Session) -> None:
     settings = session.settings()
     with session.hub(settings) as hub:
         before = hub.snapshot.epoch
-        applied = hub.apply(read_files(settings), getpass.getuser())
+        with progress_bar("labelling records for the new policy") as advance:
+            applied = hub.apply(read_files(settings), getpass.getuser(), advance)
     changed = "is in force" if applied.epoch != before else "was in force already"
     out.print(f"[green]ok[/green] configuration {applied.digest[:12]} {changed} (epoch {applied.epoch})")

@@ -51,7 +51,8 @@ class Session:
         """The settings, with flags of the command on top of those of the program."""
         file = self.config or settings_module.default_file()
         if self.config is None and not file.exists():
-            raise ConfigError([Problem(str(file), "", "no such file; name it with --config or TAXII_SERVER_CONFIG")])
+            how = "name it with --config or TAXII_SERVER_CONFIG, or make one with 'taxii-server init'"
+            raise ConfigError([Problem(str(file), "", f"no such file; {how}")])
         return settings_module.load(file, flags={**self.flags, **flags})
 
     @contextmanager

@@ -18,10 +18,10 @@ from typing import IO, Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from taxii_server.auth.secrets import new_token
 from taxii_server.cli.context import Command, Session, err, out, pass_session
+from taxii_server.cli.tables import print_rows
 from taxii_server.demo.scene import POSTS, Login, bundle, poll, post
 from taxii_server.errors import TaxiiServerError
 from taxii_server.service.explaining import census
@@ -103,21 +103,20 @@ def _poll_all(url: str, logins: dict[str, Login], progress: Progress) -> dict[st
 def _print_table(hub: Hub, polled: dict[str, dict[str, int]]) -> bool:
     """Print what each partner saw; False when a client got another number than the policy says it may read."""
     names = {collection.id: collection.name for collection in hub.snapshot.catalog.collections.values()}
-    table = Table("partner", "collection", "visible", "hidden", "reason most often met", title="Who sees what")
-    for column in (2, 3):
-        table.columns[column].justify = "right"
+    rows = []
     agreed = True
     for partner, counts in polled.items():
         for collection_id, count in counts.items():
             counted = census(hub, partner, names[collection_id])
             top = f"{counted.reasons[0][0]} ({counted.reasons[0][1]})" if counted.reasons else ""
-            table.add_row(partner, names[collection_id], str(count), str(counted.hidden), top)
+            rows.append((partner, names[collection_id], str(count), str(counted.hidden), top))
             if counted.visible != count:
                 agreed = False
                 err.print(
                     f"[red]error[/red] {partner} got {count} objects of {names[collection_id]}, not {counted.visible}"
                 )
-    out.print(table)
+    out.print("Who sees what", style="bold")
+    print_rows(("partner", "collection", "visible", "hidden", "reason most often met"), rows, numbers=(2, 3))
     return agreed
 
 

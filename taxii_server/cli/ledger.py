@@ -21,6 +21,7 @@ from taxii_server.service.disclosures import Delivery, Disclosures, Event, Holde
 from taxii_server.service.ledger import Ledger
 from taxii_server.service.ledger_items import FORMS
 from taxii_server.service.pruning import prune
+from taxii_server.settings.rows import unknown
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import Head
@@ -82,6 +83,7 @@ def what_did(session: Session, partner: str, only: str | None, since: str | None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from None
     with _opened(session) as disclosures:
+        _require_met(disclosures, partner)
         if only:
             given = disclosures.received(partner, start)
             if as_json:
@@ -210,6 +212,14 @@ def _store(session: Session) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def _require_met(disclosures: Disclosures, partner: str) -> None:
+    """Raise NotFound for a partner that the ledger never met and the configuration in force does not know either."""
+    if next(disclosures.what_did(partner), None) is None:
+        known = disclosures.partners()
+        if partner not in known:
+            raise NotFound(f"{unknown('partner', partner, known)}, and the ledger has nothing of it")
 
 
 def _require_known(disclosures: Disclosures, object_id: str) -> None:

@@ -21,7 +21,7 @@ from taxii_server.cli.context import Command, Session, err, out, pass_session, p
 from taxii_server.cli.tables import print_json, print_rows
 from taxii_server.migrate.configuration import LEVELS, SUBMITTER, Wishes, write_configuration
 from taxii_server.migrate.credentials import carry_out, plan_logins
-from taxii_server.migrate.hubs import find_partners, find_targets, rehearsal, strangers
+from taxii_server.migrate.hubs import find_partners, find_targets, not_in_force, rehearsal, strangers
 from taxii_server.migrate.losses import find_losses
 from taxii_server.migrate.moving import MigrateError, Mover
 from taxii_server.migrate.names import choose_names
@@ -42,6 +42,7 @@ class _Options:
     """What both commands have in common."""
 
     new_hub: Path | None
+    config_only: bool
     fragments: Path | None
     submitter: str
     clearance: str
@@ -59,6 +60,10 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--new-hub", type=_FOLDER, metavar="DIR",
             help="Write the configuration of a new hub to DIR/config and DIR/collections, and move into its store.",
+        ),
+        click.option(
+            "--config-only", is_flag=True,
+            help="With --new-hub: write the configuration, to be edited first, and move nothing yet.",
         ),
         click.option(
             "--fragments", type=_FOLDER, metavar="DIR",
@@ -155,6 +160,8 @@ def opentaxii(session: Session, /, source: str, accounts: str | None, **given: A
 def _run(session: Session, source: Source, options: _Options) -> None:
     if options.new_hub and options.fragments:
         raise click.UsageError("--new-hub and --fragments exclude each other")
+    if options.config_only and not options.new_hub:
+        raise click.UsageError("--config-only needs --new-hub DIR")
     if options.report and not options.report.absolute().parent.is_dir():
         raise click.BadParameter(f"{options.report.parent} is not a folder", param_hint="--report")
     report = Report(source.server, options.dry_run)
@@ -162,7 +169,8 @@ def _run(session: Session, source: Source, options: _Options) -> None:
         _write_fragments(session, source.server, options, report)
     elif options.new_hub is not None:
         with _new_hub(session, source.server, options, report) as settings:
-            _move(settings, source, options, report)
+            if not options.config_only:
+                _move(settings, source, options, report)
     else:
         _move(session.settings(), source, options, report)
     _tell(report, options)
@@ -225,6 +233,7 @@ def _write_files(folder: Path, files: Mapping[str, str]) -> bool:
         path = folder / name
         if path.exists() and path.read_text(encoding="utf-8") != files[name]:
             raise MigrateError(f"{path} is there already, and is another one; name an empty folder")
+    (folder / "collections").mkdir(parents=True, exist_ok=True)  # also when the old server has none
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(files[name], encoding="utf-8")
@@ -241,8 +250,11 @@ def _move(settings: Settings, source: Source, options: _Options, report: Report)
         targets = find_targets(catalog, server, options.submitter)
         partners = find_partners(catalog, server)
         logins = plan_logins(server, partners, store, passwords=options.passwords, tokens=options.tokens is not None)
+        if options.tokens and options.tokens.exists() and any(login.what == "token" for login in logins):
+            raise MigrateError(f"{options.tokens} is there already: name another file for the new tokens")
         report.logins = logins
-        report.notes = [*(report.notes or server.notes), *strangers(catalog, server)]
+        stale = [] if options.dry_run else not_in_force(hub.store, settings)
+        report.notes = [*(report.notes or server.notes), *strangers(server, partners), *stale]
         started = time.monotonic()
         beside = store if options.dry_run else None
         with progress_bar("moving in", source.count(), rate=True) as advance:
@@ -251,8 +263,9 @@ def _move(settings: Settings, source: Source, options: _Options, report: Report)
         report.took_s = time.monotonic() - started
         if not options.dry_run:
             carry_out(logins, server, hub.store, options.tokens)
+        known = partners | ({"": hub.settings.anonymous_partner} if hub.settings.anonymous_partner else {})
         readers = {
-            targets[each.root, each.id].name: [partners[user] for user in each.readers if user in partners]
+            targets[each.root, each.id].name: [known[user] for user in each.readers if user in known]
             for each in server.collections
         }
         with progress_bar("comparing", sum(map(len, readers.values()))) as advance:
@@ -292,6 +305,8 @@ def _tell(report: Report, options: _Options) -> None:
     verb = "would write" if options.dry_run else "written"
     for name in report.written:
         out.print(f"{verb} {escape(name)}")
+    if options.config_only:
+        out.print("Next: edit them, 'taxii-server check', then the same without --config-only")
     if options.fragments is not None:
         out.print(
             "Next: read them, copy them, 'taxii-server check', 'taxii-server policy apply', then the same without "

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import click
 from rich.markup import escape
 
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
-from taxii_server.cli.tables import print_json, print_rows
+from taxii_server.cli.tables import json_option, on_one_line, print_found, print_json
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.logs import set_up_logs
 from taxii_server.mirror import state as states
@@ -60,7 +61,7 @@ def _flags(kind: str) -> Callable[[Any], Any]:
 def _runs(command: Any) -> Any:
     """What pull and push have in common."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON, for scripts."),
+        json_option,
         click.option("--from-start", is_flag=True, help="Begin anew; what is there already stays as it is."),
         click.option(
             "--name", metavar="NAME", help="What to call it in lists and logs. Default: made of the collection."
@@ -151,7 +152,7 @@ def push(
 
 
 @mirror.command("list", cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON, for scripts.")
+@json_option
 @pass_session
 def list_(session: Session, as_json: bool) -> None:
     """Every mirror of mirrors.toml, and every one that was ever run: how far it is and how it goes.
@@ -169,9 +170,7 @@ def list_(session: Session, as_json: bool) -> None:
             if made.name not in names:
                 known.append(states.State("", made.name, made.kind, made.url, made.collection, made.partner))
     known.sort(key=lambda each: (each.name, each.last_run))
-    if as_json:
-        print_json([_shown(each) for each in known])
-        return
+    shown = [_shown(each) for each in known]
     titles = (
         "name",
         "way",
@@ -184,13 +183,47 @@ def list_(session: Session, as_json: bool) -> None:
         "refused",
         "trouble",
     )
-    rows = []
-    for each in known:
-        shown = _shown(each)
-        texts = (shown["last_success"] or "never", shown["seen_up_to"] or "")
-        counts = (str(each.stored), str(each.refused), each.last_error)
-        rows.append((each.name, each.kind, each.collection, each.partner, each.url, *texts, *counts))
-    print_rows(titles, rows, numbers=(7, 8))
+    keys = ("name", "way", "collection", "partner", "url")
+    rows = [
+        (
+            *(each[key] for key in keys),
+            each["last_success"] or "never",
+            each["seen_up_to"] or "",
+            str(each["stored"]),
+            str(each["refused"]),
+            each["last_error"],
+        )
+        for each in shown
+    ]
+    print_found(as_json, "mirrors", titles, rows, shown, numbers=(7, 8))
+
+
+@mirror.command(cls=Command)
+@click.argument("name")
+@pass_session
+def forget(session: Session, name: str) -> None:
+    """Forget how far the mirror NAME came, so that it is not listed and watched any more. What it brought stays.
+
+    Should it run again, it reads everything again.
+
+    \b
+    Example:
+      taxii-server mirror forget cert-eu
+    """
+    with session.hub() as hub:
+        keys = _keys(hub, name)
+        for key in keys:
+            with states.turn(hub.store, key):
+                states.forget(hub.store, key)
+    out.print(f"forgotten: {name}", markup=False)
+
+
+def _keys(hub: Hub, name: str) -> list[str]:
+    """The mirrors of this name, or with this key, that were ever run."""
+    keys = [each.key for each in states.every(hub.store) if name in (each.name, each.key)]
+    if not keys:
+        raise click.BadParameter(f"no mirror '{name}' was ever run (see taxii-server mirror list)")
+    return keys
 
 
 def _declared(file: Path) -> list[Mirror]:
@@ -209,7 +242,7 @@ def _tell_problems(error: ConfigError) -> None:
 
 @mirror.command(cls=Command)
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON, for scripts.")
+@json_option
 @pass_session
 def refused(session: Session, name: str, as_json: bool) -> None:
     """What the mirror NAME could not store, or its peer did not take, and why; newest first, without contents.
@@ -220,19 +253,14 @@ def refused(session: Session, name: str, as_json: bool) -> None:
     """
     settings = session.settings()
     with session.hub(settings) as hub:
-        keys = [each.key for each in states.every(hub.store) if name in (each.name, each.key)]
-    if not keys:
-        raise click.BadParameter(f"no mirror '{name}' was ever run (see taxii-server mirror list)")
+        keys = _keys(hub, name)
     found = []
     for key in keys:
         with Papers(Path(settings.mirrors_dir), key, check_modes=settings.check_file_modes) as papers:
             found += papers.refused()
-    if as_json:
-        names = ("id", "version", "reason", "first", "last", "times")
-        print_json([{each: getattr(refusal, each) for each in names} for refusal in found])
-        return
+    titles = ("object", "version", "reason", "last", "times")
     rows = [(each.id, each.version, each.reason, each.last, str(each.times)) for each in found]
-    print_rows(("object", "version", "reason", "last", "times"), rows, numbers=(4,))
+    print_found(as_json, "refused", titles, rows, map(asdict, found), numbers=(4,))
 
 
 @mirror.command(cls=Command)
@@ -317,7 +345,7 @@ def _tell(report: Report) -> None:
     words += [f"{report.deleted} deleted"] * bool(report.deleted)
     out.print(f"{report.name}: {', '.join(words)}", markup=False)
     for id_, _, reason in counts.refusals[:_SHOWN]:
-        err.print(f"  {id_}: {reason}", markup=False)
+        err.print(f"  {on_one_line(f'{id_}: {reason}')}", markup=False)
     if len(counts.refusals) > _SHOWN:
         err.print(f"  ... and more: taxii-server mirror refused {report.name}", markup=False)
     for warning in report.warnings:

@@ -136,8 +136,10 @@ def add(
         catalog = finish(change, before, dry_run, f"partner '{name}' is")
     if not catalog.reachable(name):
         out.print(f"It reads no collection yet: give --reads, or put '{name}' among the readers of one.")
-    if newcomer.kind not in kinds:
-        out.print(f"It is the first of kind '{escape(newcomer.kind)}': does a rule of the policy permit it anything?")
+    policy = catalog.policy
+    if not any(rule.kind == "permit" and policy.concerns(rule, name) for rule in policy.rules):
+        what = f"no [[permit]] of the policy concerns {name} (kind '{newcomer.kind}'): it reads what it posts, no more"
+        out.print(f"[yellow]warning[/yellow] {escape(what)}")
     if not dry_run:
         session.suggest(
             ("reload", "in force at once; a running server also sees it by itself"),

@@ -47,6 +47,8 @@ def list_(session: Session, partner: str | None, as_json: bool) -> None:
       taxii-server release list --by cisco-talos
     """
     with session.hub() as hub:
+        if partner is not None:
+            require_partner(hub, partner)
         in_force = hub.store.catalog()
     found = () if in_force is None else read_releases(in_force.files)
     found = tuple(sorted((each for each in found if partner in (None, each.by)), key=lambda each: (each.by, each.id)))

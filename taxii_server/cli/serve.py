@@ -14,6 +14,7 @@ import click
 from taxii_server.auth.provider import require_keys
 from taxii_server.catalog import read_files
 from taxii_server.cli.context import Command, Session, err, pass_session
+from taxii_server.cli.listening import require_address
 from taxii_server.cli.watch import Watcher
 from taxii_server.errors import ConfigError, StorageError
 from taxii_server.logs import set_up_logs
@@ -51,6 +52,7 @@ def serve(session: Session, /, **flags: Any) -> None:
     require_keys(settings)
     if settings.tracing:
         require_tracing()
+    require_address(settings.host, settings.port)
     with session.hub(settings, apply=True) as hub:
         partners = len(hub.snapshot.catalog.policy.audiences)
         collections = len(hub.snapshot.catalog.collections)

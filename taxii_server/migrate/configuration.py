@@ -50,7 +50,7 @@ class Written:
 def write_configuration(server: OldServer, names: Names, wishes: Wishes) -> Written:
     """The files of a new hub, or those that go beside the files of one that exists."""
     writer = _Writer(server, names, wishes)
-    kind = f"-{server.kind}" if wishes.fragments else ""
+    kind = f"-{names.group}" if wishes.fragments else ""
     files = {
         f"config/partners{kind}.toml": writer.partners(),
         f"config/policy{kind}.toml": writer.policy(),
@@ -64,7 +64,7 @@ def write_configuration(server: OldServer, names: Names, wishes: Wishes) -> Writ
 class _Writer:
     def __init__(self, server: OldServer, names: Names, wishes: Wishes) -> None:
         self._server, self._names, self._wishes = server, names, wishes
-        self._group = server.kind
+        self._group = names.group
         self._partners = sorted(names.users.values()) + ([names.anonymous] if names.anonymous else [])
         self._titles = _unique_titles(server.collections)
 
@@ -115,7 +115,7 @@ class _Writer:
     def _audience(self, name: str, user: str, kind: str) -> str:
         return _table(
             f"audience.{_key(name)}",
-            title=_line(user),
+            title=_line(user) or name,
             kind=kind,
             clearance=self._wishes.clearance,
             groups=[self._group],
@@ -245,7 +245,7 @@ class _Writer:
         roots = sorted(self._server.roots, key=lambda root: not root.is_default)
         parts: list[str] = []
         if self._wishes.fragments:
-            kind = self._server.kind
+            kind = self._group
             parts.append(
                 wrapped(
                     "For the server.toml that you have: copy the tables below into it, and name the two files beside "
@@ -266,7 +266,7 @@ class _Writer:
                 "store": self._wishes.store,
                 "config_files": ["partners.toml", "policy.toml"],
                 "collections_dir": "../collections",
-                "title": _line(self._server.title),
+                "title": _line(self._server.title) or "TAXII server",
                 "description": _line(self._server.description),
                 "contact": _line(self._server.contact),
             }
@@ -302,6 +302,12 @@ class _Writer:
                 )
             if each.alias and not self._keeps_alias(each):
                 notes.append(f"collection '{each.title}': its alias {each.alias!r} is taken, or cannot stand in a URL")
+        notes += [
+            f"API root '/{root.path}/' is a path of this server itself: it is '/{self._names.roots[root.path]}/' here. "
+            "Its clients have to change their settings"
+            for root in self._server.roots
+            if not self._keeps_path(root)
+        ]
         notes += [f"user '{old}' is partner '{name}' here" for old, name in self._names.users.items() if old != name]
         return notes
 

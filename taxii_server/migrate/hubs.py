@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from taxii_server.catalog import Catalog, read_files
+from taxii_server.catalog import FILED, Catalog, read_files
 from taxii_server.errors import StorageError
 from taxii_server.migrate.moving import MigrateError, Targets
 from taxii_server.migrate.names import choose_names, kept_ids
@@ -80,21 +81,37 @@ def _keyed(server: OldServer) -> list[tuple[tuple[str, str], OldCollection]]:
 
 
 def find_partners(catalog: Catalog, server: OldServer) -> dict[str, str]:
-    """User -> partner of this hub: the one whose title is the user's name, else the one of that name."""
-    titles = {each.title: name for name, each in catalog.policy.audiences.items()}
+    """User -> partner of this hub: the one whose title is the user's name, else the one of that name.
+
+    Only among those of the group that the configuration which was written has for the users: somebody who happens to be
+    called like a partner of this hub must not become that partner.
+    """
+    group = re.compile(rf"{server.kind}(-[0-9]+)?")
+    users = {name: each for name, each in catalog.policy.audiences.items() if any(map(group.fullmatch, each.groups))}
+    titles = {each.title: name for name, each in users.items()}
     usual = choose_names(server).users
     found: dict[str, str] = {}
     for user in server.users:
         name = titles.get(user.name) or usual[user.name]
-        if name in catalog.policy.audiences:
+        if name in users:
             found[user.name] = name
     return found
 
 
-def strangers(catalog: Catalog, server: OldServer) -> list[str]:
-    known = find_partners(catalog, server)
+def not_in_force(store: Store, settings: Settings) -> list[str]:
+    """What to tell when the files of the configuration were edited and not applied."""
+    applied = store.catalog()
+    own = {} if applied is None else {name: text for name, text in applied.files.items() if not name.startswith(FILED)}
+    if own == read_files(settings):
+        return []
+    return ["the configuration on disk is not the one in force, which was used: 'taxii-server policy apply' applies it"]
+
+
+def strangers(server: OldServer, partners: Mapping[str, str]) -> list[str]:
+    """What to tell of the users who are no partners here."""
     return [
-        f"user '{user.name}' is no partner of this hub (none has this name or title): nobody looked what it would lose"
+        f"user '{user.name}' is no partner of this hub: none in the group '{server.kind}' has this name or title; "
+        "nobody looked what it would lose"
         for user in server.users
-        if user.name not in known
+        if user.name not in partners
     ]

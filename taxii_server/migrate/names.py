@@ -26,6 +26,7 @@ class Names:
     """Old name -> name here. `roots` by path, `collections` by (root, old id), `users` by user name.
 
     `anonymous`: the partner that whoever has no credentials acts as; empty when the old server let nobody in.
+    `group`: that of all the users.
     """
 
     roots: Mapping[str, str]
@@ -33,6 +34,7 @@ class Names:
     ids: Mapping[tuple[str, str], str]
     users: Mapping[str, str]
     anonymous: str
+    group: str
 
     def partners(self, users: Iterable[str]) -> list[str]:
         """The partners that these users are, sorted."""
@@ -45,9 +47,10 @@ def choose_names(server: OldServer, taken: Collection[str] = (), submitter: str 
     users = {user.name: _free(_plain(user.name) or "user", used) for user in server.users}
     is_open = any("" in {*each.readers, *each.writers, *each.viewers} for each in server.collections)
     anonymous = _free("anonymous", used) if is_open else ""
+    group = _free(server.kind, {*taken})
     used = {*taken}
     collections = {(each.root, each.id): _free(_plain(each.title) or "collection", used) for each in server.collections}
-    return Names(_roots(server.roots, {*taken, *RESERVED}), collections, kept_ids(server), users, anonymous)
+    return Names(_roots(server.roots, {*taken, *RESERVED}), collections, kept_ids(server), users, anonymous, group)
 
 
 def kept_ids(server: OldServer) -> dict[tuple[str, str], str]:

@@ -65,7 +65,8 @@ class Sql:
 
         try:
             with self._engine.connect() as connection:
-                found = connection.execution_options(stream_results=True).execute(sqlalchemy.text(statement))
+                options = {"postgresql_readonly": True} if self.dialect == "postgresql" else {}
+                found = connection.execution_options(stream_results=True, **options).execute(sqlalchemy.text(statement))
                 for row in found.yield_per(500).mappings():
                     yield dict(row)
                 connection.rollback()

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+from weakref import WeakSet
 
 import requests
+from requests.adapters import HTTPAdapter
 from taxii2client.common import _HTTPConnection
 from urllib3.exceptions import HTTPError as Urllib3Error
 
@@ -95,6 +98,49 @@ class Bounds:
     longest_pause_s: float = 120.0
 
 
+class _Wire(HTTPAdapter):
+    """Knows the connections that it made, so that one can be cut off.
+
+    A time-out of requests begins anew with every byte: a peer that sends one now and then would hold us for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: WeakSet[Any] = WeakSet()
+
+    def get_connection_with_tls_context(self, *arguments: Any, **more: Any) -> Any:
+        """The pool for a request, whose connections are known from here on."""
+        pool: Any = super().get_connection_with_tls_context(*arguments, **more)
+        live, kind = self._live, type(pool).ConnectionCls
+
+        class Known(kind):  # type: ignore[misc, valid-type]
+            def connect(self) -> None:
+                super().connect()
+                live.add(self)
+
+        pool.ConnectionCls = Known
+        return pool
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[threading.Event]:
+        """Cut what is still open after so long; the event says that this has happened."""
+        cut = threading.Event()
+        timer = threading.Timer(seconds, self._cut, (cut,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield cut
+        finally:
+            timer.cancel()
+
+    def _cut(self, cut: threading.Event) -> None:
+        cut.set()
+        for connection in list(self._live):
+            if connection.sock is not None:
+                with suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
+
 class Connection(_HTTPConnection):  # type: ignore[misc]
     """The connections to one peer. Not for several threads at a time."""
 
@@ -113,10 +159,15 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
         super().__init__(verify=ca_file or True, auth=auth, cert=certificate, version="2.1", user_agent=agent)
         # Neither ~/.netrc nor variables decide which secret goes where.
         self.session.trust_env = False
+        self._wire = _Wire()
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, self._wire)
         self.session.proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._bounds = bounds
         self._stop = stop or threading.Event()
         self._told = told
+        #: the last answer to a POST
+        self.posted: Answer | None = None
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, params: Any = None) -> Answer:
         """The resource at this URL. Raises PeerError, Stopped.
@@ -132,9 +183,9 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
 
     def post(self, url: str, headers: Mapping[str, str] | None = None, params: Any = None, **kwargs: Any) -> Answer:
         """What the peer answers to this body. Raises PeerError, Stopped."""
-        return self._patiently(
-            "POST", url, self._bounds.attempts, headers=self._merge_headers(headers), params=params, **kwargs
-        )
+        merged = self._merge_headers(headers)
+        self.posted = self._patiently("POST", url, self._bounds.attempts, headers=merged, params=params, **kwargs)
+        return self.posted
 
     # ---- again and again
 
@@ -160,27 +211,39 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
         raise AssertionError("unreachable")
 
     def _once(self, method: str, url: str, **request: Any) -> Answer:
-        try:
-            for _ in range(_MAX_REDIRECTS + 1):
-                response = self.session.request(
-                    method, url, stream=True, allow_redirects=False, timeout=self._bounds.timeout_s, **request
-                )
-                with response:
-                    if response.status_code not in (301, 302, 303, 307, 308):
-                        return self._read(response, request["headers"].get("Accept", ""))
-                    url = _same_place(url, response.headers.get("Location", ""))
-                    if method != "GET":
-                        raise PeerRefused(f"it redirects a POST to {url}; use that URL", 300)
-                    request["params"] = None  # they are part of the URL by now
-        except requests.exceptions.SSLError as error:
-            raise PeerUnavailable(f"TLS to {_host(url)} fails: {_short(error)} (see ca_file)") from error
-        except (requests.RequestException, Urllib3Error, OSError) as error:
-            raise PeerUnavailable(f"{_host(url)} does not answer: {_short(error)}") from error
+        longest_s = _WHOLE * self._bounds.timeout_s
+        with self._wire.within(longest_s) as cut:
+            try:
+                return self._follow(method, url, **request)
+            except (requests.RequestException, Urllib3Error, OSError, PeerError) as error:
+                if cut.is_set():  # half a head, too, can look like an answer
+                    why = f"{_host(url)} does not answer: it takes longer than {longest_s:g} s"
+                elif isinstance(error, PeerError):
+                    raise
+                elif isinstance(error, requests.exceptions.SSLError):
+                    why = f"TLS to {_host(url)} fails: {_reason(error)} (see ca_file)"
+                else:
+                    why = f"{_host(url)} does not answer: {_reason(error)}"
+                raise PeerUnavailable(why) from error
+
+    def _follow(self, method: str, url: str, **request: Any) -> Answer:
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = self.session.request(
+                method, url, stream=True, allow_redirects=False, timeout=self._bounds.timeout_s, **request
+            )
+            with response:
+                if response.status_code not in (301, 302, 303, 307, 308):
+                    return self._read(response, request["headers"]["Accept"] if method == "GET" else "")
+                url = _same_place(url, response.headers.get("Location", ""))
+                if method != "GET":
+                    raise PeerRefused(f"it redirects a POST to {url}; use that URL", 300)
+                request["params"] = None  # they are part of the URL by now
         raise PeerBroken(f"{_host(url)} redirects in a circle")
 
     # ---- one answer
 
     def _read(self, response: requests.Response, accept: str) -> Answer:
+        """What it says; `accept` is what its type has to be, if that matters."""
         text = self._text(response)
         status, headers = response.status_code, response.headers
         if status in _AGAIN:
@@ -191,7 +254,7 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
         if not 200 <= status < 300:
             raise PeerBroken(f"{_host(response.url)} answers {status}, which is not TAXII")
         kind = headers.get("Content-Type", "")
-        if not self.valid_content_type(kind, accept):
+        if accept and not self.valid_content_type(kind, accept):
             raise PeerBroken(f"{_host(response.url)} answers with '{kind[:80]}', not with {MEDIA_TYPE}")
         if text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
             raise PeerTooLarge(
@@ -200,25 +263,23 @@ class Connection(_HTTPConnection):  # type: ignore[misc]
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise PeerBroken(f"what {_host(response.url)} answers is not JSON: {_short(error)}") from error
+            raise PeerBroken(f"what {_host(response.url)} answers is not JSON: {_reason(error)}") from error
         if not isinstance(value, dict):
             raise PeerBroken(f"what {_host(response.url)} answers is not a JSON object")
         return Answer(value, text, headers)
 
     def _text(self, response: requests.Response) -> bytes:
-        """The whole body, decoded, within the bounds of time and size."""
-        most, until = self._bounds.max_bytes, time.monotonic() + _WHOLE * self._bounds.timeout_s
+        """The whole body, decoded, within the bounds."""
+        most = self._bounds.max_bytes
         length = response.headers.get("Content-Length", "")
         if length.isascii() and length.isdigit() and int(length[:18]) > most:
             raise PeerTooLarge(f"an answer of {_host(response.url)} has {length[:18]} bytes, at most {most} are taken")
         raw = bytearray()
-        # read1 gives what is there: a peer that sends a byte a second is noticed.
+        # read1 gives what is there: whoever stops the mirror does not wait for a slow peer.
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
             raw += chunk
             if len(raw) > most:
                 raise PeerTooLarge(f"an answer of {_host(response.url)} is larger than {most} bytes (max_page_bytes)")
-            if time.monotonic() > until:
-                raise PeerUnavailable(f"an answer of {_host(response.url)} takes longer than {until:.0f} s")
             if self._stop.is_set():
                 raise Stopped("told to end")
         return bytes(raw)
@@ -260,8 +321,18 @@ def _host(url: str | None) -> str:
     return f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
 
 
-def _short(error: BaseException) -> str:
-    return _printable(str(error))
+def _reason(error: BaseException) -> str:
+    """Why there was no answer, without the layers of libraries around it."""
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        return "it says nothing"
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "no connection in time"
+    inner: object = error
+    while isinstance(inner, BaseException) and (below := getattr(inner, "reason", None) or (inner.args or ("",))[0]):
+        if not isinstance(below, BaseException):
+            break
+        inner = below
+    return _printable(str(inner).rpartition("Failed to establish a new connection: ")[2] or type(error).__name__)
 
 
 def _printable(text: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from taxii2client.exceptions import AccessError, TAXIIServiceException
-from taxii2client.v21 import ApiRoot, Collection, Status
+from taxii2client.v21 import ApiRoot, Collection
 
 from taxii_server.mirror.connection import Answer, Bounds, Connection, PeerBroken, PeerRefused
 from taxii_server.mirror.login import read_certificate, read_login
@@ -19,6 +21,16 @@ from taxii_server.times import format_position, parse_instant
 FIRST, LAST = "X-TAXII-Date-Added-First", "X-TAXII-Date-Added-Last"
 #: Ids of one request: a URL has its bounds.
 IDS_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a peer says about an envelope. `failures` are (id, version, message) of what it did not take."""
+
+    id: str
+    is_complete: bool
+    failure_count: int
+    failures: tuple[tuple[str, str, str], ...]
 
 
 class Peer:
@@ -135,21 +147,31 @@ class Peer:
 
     def max_content_length(self) -> int:
         """How large a body the peer takes, as its API root says; 0 when it does not say."""
-        url = self._collection.url.partition("/collections/")[0] + "/"
-        with _ours():
-            length = ApiRoot(url, conn=self._connection).max_content_length
+        try:
+            with _ours():
+                length = ApiRoot(self._root(), conn=self._connection).max_content_length
+        except (PeerRefused, PeerBroken):
+            return 0
         return length if isinstance(length, int) and length > 0 else 0
 
-    def add(self, envelope: bytes) -> Status:
-        """Post an envelope; its status, which may still be pending."""
-        with _ours():
-            return self._collection.add_objects(envelope, wait_for_completion=False)
+    def add(self, envelope: bytes) -> Posted:
+        """Post an envelope; what the peer says about it, which may be that it is not finished."""
+        self._connection.posted = None
+        try:
+            with _ours():
+                self._collection.add_objects(envelope, wait_for_completion=False)
+        except PeerBroken:
+            # taxii2-client takes no status whose counts do not add up. The envelope was taken all the same.
+            if self._connection.posted is None:
+                raise
+        return _posted(self._connection.posted or {})
 
-    def status(self, status_id: str) -> Status:
-        """The status of an earlier envelope."""
-        url = self._collection.url.partition("/collections/")[0] + f"/status/{status_id}/"
-        with _ours():
-            return Status(url, conn=self._connection)
+    def status(self, status_id: str) -> Posted:
+        """What the peer says now about an earlier envelope."""
+        return _posted(self._connection.get(f"{self._root()}status/{quote(status_id, safe='')}/"))
+
+    def _root(self) -> str:
+        return str(self._collection.url).rpartition("/collections/")[0] + "/"
 
 
 @contextmanager
@@ -174,6 +196,20 @@ def _page(answer: Answer) -> Page:
     # medallion gives a page of one object the first date only.
     last = _instant(answer.headers.get(LAST) or (answer.headers.get(FIRST) if len(objects) == 1 else None))
     return Page(objects, answer.text, _truth(answer.get("more")), token if isinstance(token, str) else "", last)
+
+
+def _posted(status: Mapping[str, Any]) -> Posted:
+    """The status, read generously: some peers leave out what is 0, or do not count right."""
+    listed = status.get("failures")
+    failures = tuple(
+        (str(each.get("id", "?")), str(each.get("version", "")), str(each.get("message", "refused by the peer")))
+        for each in (listed if isinstance(listed, list) else [])
+        if isinstance(each, dict)
+    )
+    count = status.get("failure_count")
+    own_id = str(status.get("id", ""))
+    is_complete = status.get("status") != "pending" or not own_id
+    return Posted(own_id, is_complete, max(len(failures), count if isinstance(count, int) else 0), failures)
 
 
 def _truth(value: object) -> bool | None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from taxii_server.errors import Forbidden
 from taxii_server.mirror.connection import PeerBroken, PeerRefused, PeerUnavailable, Stopped
 from taxii_server.mirror.papers import Papers
-from taxii_server.mirror.peer import Peer
+from taxii_server.mirror.peer import Peer, Posted
 from taxii_server.mirror.run import Job, actor_of
 from taxii_server.mirror.state import Turn
 from taxii_server.service.copies import Served
@@ -95,16 +94,16 @@ class Push(Job):
             self._post(peer, papers, items[:half])
             self._post(peer, papers, items[half:])
             return
-        if status.status != "complete":
-            self._keep(items[-1].at, pending=str(status.id), count=len(items))
+        if not status.is_complete:
+            self._keep(items[-1].at, pending=status.id, count=len(items))
             status = self._wait(peer, status)
         self._count(papers, status, len(items))
 
-    def _wait(self, peer: Peer, status: Any) -> Any:
+    def _wait(self, peer: Peer, status: Posted) -> Posted:
         """The status when it is complete. Raises PeerUnavailable when it is not in time."""
         until = time.monotonic() + self.mirror.status_wait_s
         pause_s = _FIRST_PAUSE_S
-        while status.status != "complete":
+        while not status.is_complete:
             if time.monotonic() > until:
                 raise PeerUnavailable(
                     f"the peer has not finished with an envelope (status {status.id}); asked again later"
@@ -112,7 +111,7 @@ class Push(Job):
             if self.around.stop.wait(pause_s):
                 raise Stopped("told to end; the next run asks for the status again")
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            status = peer.status(str(status.id))
+            status = peer.status(status.id)
         return status
 
     def _finish_pending(self, peer: Peer, papers: Papers) -> None:
@@ -128,19 +127,14 @@ class Push(Job):
         self._count(papers, status, int(pending["count"]))
         self._keep(at=int(pending["at"]))
 
-    def _count(self, papers: Papers, status: Any, count: int) -> None:
-        failures = [each for each in status.failures if isinstance(each, dict)]
-        refused = [
-            (str(each.get("id", "?")), str(each.get("version", "")), str(each.get("message", "refused by the peer")))
-            for each in failures
-        ]
-        self._refuse(papers, refused)
-        unnamed = max(0, min(int(status.failure_count), count) - len(refused))
+    def _count(self, papers: Papers, status: Posted, count: int) -> None:
+        self._refuse(papers, status.failures)
+        refused = min(status.failure_count, count)
+        unnamed = max(0, refused - len(status.failures))
         self.report.counts.refused += unnamed
-        stored = max(0, count - len(refused) - unnamed)
-        self.report.counts.stored += stored
-        self.state.stored += stored
+        self.report.counts.stored += count - refused
         self.state.refused += unnamed
+        self.state.stored += count - refused
 
     def _refuse(self, papers: Papers, refused: Sequence[tuple[str, str, str]]) -> None:
         papers.refuse(refused, self.hub.store.present())

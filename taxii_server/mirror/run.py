@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from taxii_server.catalog import Collection
+from taxii_server.catalog import Catalog, Collection
 from taxii_server.errors import ConfigError, Forbidden, Problem, StorageError
 from taxii_server.mirror import state as states
 from taxii_server.mirror.connection import PeerError, Stopped
@@ -22,6 +22,7 @@ from taxii_server.mirror.state import State, Turn
 from taxii_server.mirror.walk import WalkBroken
 from taxii_server.model import Actor, Origin
 from taxii_server.service.hub import Hub
+from taxii_server.settings.rows import unknown
 
 _MAX_WARNINGS = 50
 
@@ -69,6 +70,8 @@ class Surroundings:
     told: Callable[[str], None] = lambda message: None
     #: how long one pause may be; a peer that asks for a longer one is left alone until the next run
     longest_pause_s: float = 120.0
+    #: how often a service does this; 0: it is done by hand
+    interval_s: float = 0.0
 
 
 class Job(ABC):
@@ -78,7 +81,8 @@ class Job(ABC):
         """Raises ConfigError when the mirror does not fit the catalog in force."""
         self.hub = hub
         self.around = around
-        self.mirror, self.collection = complete(hub, mirror)
+        hub.follow()
+        self.mirror, self.collection = fitted(hub.snapshot.catalog, mirror)
         self.key = identity(self.mirror, self.collection.id)
         self.report = Report(mirror.name, mirror.kind, self.key)
         self.state = State(self.key, mirror.name, mirror.kind, mirror.url, mirror.collection, self.mirror.partner)
@@ -95,6 +99,8 @@ class Job(ABC):
                 self.state = replace(known, name=self.mirror.name, last_error="", not_before=0)
             if from_start:
                 self.state.cursor = {}
+            if self.around.interval_s:
+                self.state.interval_s = self.around.interval_s
             self.state.last_run = store.present()
             check_modes = settings.check_file_modes
             with (
@@ -146,22 +152,18 @@ class Job(ABC):
         )
 
 
-def complete(hub: Hub, mirror: Mirror) -> tuple[Mirror, Collection]:
+def fitted(catalog: Catalog, mirror: Mirror) -> tuple[Mirror, Collection]:
     """The mirror with what it leaves to the catalog filled in, and its collection here.
 
     Raises ConfigError when the collection or the partner is not known, or the partner may not do what it has to.
     """
-    hub.follow()
-    catalog = hub.snapshot.catalog
     collection = catalog.collections.get(mirror.collection)
     if collection is None:
-        known = ", ".join(sorted(catalog.collections))
-        raise _wrong(mirror, "collection", f"there is no collection '{mirror.collection}' here (known: {known})")
+        raise _wrong(mirror, "collection", unknown("collection", mirror.collection, catalog.collections))
     partner = mirror.partner or collection.owner or ""
     if partner not in catalog.policy.audiences:
-        known = ", ".join(sorted(catalog.policy.audiences))
-        what = f"there is no partner '{partner}'" if partner else f"'{mirror.collection}' has no owner; name one"
-        raise _wrong(mirror, "partner", f"{what} (known: {known})")
+        nobody = f"'{mirror.collection}' has no owner: say as which partner objects are posted"
+        raise _wrong(mirror, "partner", unknown("partner", partner, catalog.policy.audiences) if partner else nobody)
     rights = catalog.rights(collection, partner)
     if mirror.kind == "pull" and not rights.write:
         raise _wrong(mirror, "partner", f"{partner} may not write to {collection.name} (see writers in its file)")
@@ -177,6 +179,18 @@ def actor_of(mirror: Mirror) -> Actor:
     """Who acts, as the ledger names it."""
     origin = Origin(method=f"mirror {mirror.kind}", path=mirror.url)
     return Actor(mirror.partner, f"mirror {mirror.name}", "mirror", origin)
+
+
+def require_fitting(catalog: Catalog, mirrors: Iterable[Mirror]) -> None:
+    """Raise ConfigError with everything in which these mirrors do not fit the catalog."""
+    problems: list[Problem] = []
+    for mirror in mirrors:
+        try:
+            fitted(catalog, mirror)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def _wrong(mirror: Mirror, key: str, message: str) -> ConfigError:

@@ -108,7 +108,11 @@ class Service:
         """One run; whatever goes wrong is in the report and in the log."""
         report = Report(mirror.name, mirror.kind, "")
         try:
-            around = Surroundings(stop, told=lambda message: _log.warning("mirror %s: %s", mirror.name, message))
+            around = Surroundings(
+                stop,
+                told=lambda message: _log.warning("mirror %s: %s", mirror.name, message),
+                interval_s=mirror.every_s,
+            )
             job = job_of(self._hub, mirror, around)
             report = job.report
             job.run()

@@ -93,7 +93,9 @@ class Mirror:
         "",
         "The file with a token, in place of a password. Or the variable TAXII_MIRROR_TOKEN_<NAME>, TAXII_MIRROR_TOKEN.",
     )
-    token_scheme: str = row(one_of("Bearer", "Token"), "Bearer", "How the token is sent: Authorization: Bearer ...")
+    token_scheme: str = row(
+        one_of("Bearer", "Token"), "Bearer", "The word before the token in the header Authorization."
+    )
     ca_file: str = row(text(), "", "The CA that the peer's certificate comes from, when it is none that is known.")
     client_certificate: str = row(text(), "", "The certificate to show to the peer, with its chain.")
     client_key: str = row(text(), "", "Its key, when that is not in the same file.")
@@ -216,7 +218,7 @@ def _contradictions(mirror: Mirror, file: str, key: str) -> list[Problem]:
     if mirror.client_key and not mirror.client_certificate:
         wrong("client_key", "there is no client_certificate that it belongs to")
     if mirror.kind == "push" and not mirror.partner:
-        wrong("partner", "missing: who gets what is pushed? It gets what that partner may read here")
+        wrong("partner", "missing (--as): which partner is the peer? It gets what that partner may read here")
     if mirror.kind == "push" and mirror.follow_deletions:
         wrong("follow_deletions", "only a pull can follow deletions; TAXII has no message for them")
     return problems

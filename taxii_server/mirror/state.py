@@ -45,6 +45,8 @@ class State:
     last_run: int = 0
     last_success: int = 0
     last_error: str = ""
+    #: how often a service runs it; 0: it is run by hand
+    interval_s: float = 0.0
     #: the peer is not asked before
     not_before: int = 0
     #: when deletions were followed for the last time

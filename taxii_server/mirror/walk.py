@@ -92,9 +92,7 @@ class Cursor:
         return asdict(self)
 
     def by_date(self) -> Cursor:
-        """Where to go on without the token, which is good for one use; the same when there was no date yet."""
-        if not self.last:
-            return self
+        """Where to go on without the token, which is good for one use: at the last date, or where the walk began."""
         return replace(self, next="", after=max(self.after, self.last - 1))
 
     @classmethod
@@ -151,7 +149,7 @@ class Walk:
             cursor = replace(cursor, began=cursor.last, after=max(cursor.after, self.start, 0))
         asked = Asked(cursor.after, cursor.next, self.limit)
         try:
-            page = self.fetch(asked)
+            page = self._fetched(asked)
         except PeerTooLarge:
             if self.limit <= 1:
                 raise
@@ -167,9 +165,7 @@ class Walk:
 
     def _is_worth_it(self, error: PeerError) -> bool:
         """Whether the page can be had without its `next`, after this error."""
-        if isinstance(error, PeerRefused):
-            return error.status in _UNKNOWN_NEXT
-        return error.waited and bool(self.cursor.last)
+        return error.status in _UNKNOWN_NEXT if isinstance(error, PeerRefused) else error.waited
 
     def _lose_next(self, cursor: Cursor, error: PeerError) -> None:
         """Go on by date where a `next` failed, and by nothing else when that happens again at the same place."""
@@ -179,7 +175,7 @@ class Walk:
         self._pages.clear()
         if isinstance(error, PeerRefused):
             self.warn("the peer does not know the place in its pages any more; going on by date")
-        self.cursor = replace(cursor.by_date(), next="")
+        self.cursor = cursor.by_date()
 
     def _judge(self, cursor: Cursor, asked: Asked, page: Page) -> Step:
         """What the page says about where to go on."""
@@ -246,7 +242,7 @@ class Walk:
         full: list[str] = []
         steps = [Step(page, replace(cursor, after=asked.after))]
         for type_ in sorted(self.types or TYPES.union(own)):
-            some = self.fetch(Asked(asked.after, "", self.limit, (type_,)))
+            some = self._fetched(Asked(asked.after, "", self.limit, (type_,)))
             if some.objects:
                 steps.append(Step(some, replace(cursor, after=asked.after)))
             if some.more and (some.last is None or some.last <= cursor.after):
@@ -268,10 +264,13 @@ class Walk:
     # ---- where it stands
 
     def _seen(self, cursor: Cursor, last: int | None) -> Cursor:
-        last = self._believed(last)
         if last is None or last <= cursor.last:
             return cursor
         return replace(cursor, last=last, moved=self.now())
+
+    def _fetched(self, asked: Asked) -> Page:
+        page = self.fetch(asked)
+        return replace(page, last=self._believed(page.last))
 
     def _believed(self, last: int | None) -> int | None:
         if last is not None and last > self.now() + _AHEAD_US:

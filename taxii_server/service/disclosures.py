@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from taxii_server.catalog import parse_catalog
 from taxii_server.service.book import Book
 from taxii_server.service.ledger_items import FORMS, Item, unpack
 from taxii_server.storage.base import Store
@@ -109,6 +110,11 @@ class Disclosures:
                         delivery = self._delivery(_event(entry), item, version)
                         found[entry.strand, entry.number, item.position] = delivery
         return sorted(found.values(), key=lambda each: (each.event.time, each.event.number, each.position))
+
+    def partners(self) -> frozenset[str]:
+        """The partners of the configuration in force. Others may have been there before."""
+        applied = self._store.catalog()
+        return frozenset() if applied is None else frozenset(parse_catalog(applied.files).policy.audiences)
 
     def what_did(self, partner: str, since: int = 0) -> Iterator[Event]:
         """Everything recorded of the partner from this time (µs) on, ascending by time.

@@ -88,14 +88,14 @@ class Writer:
         submitter: str,
         collection: Collection,
         body: bytes,
-        progress: Callable[[int], None] = lambda done: None,
+        progress: Callable[[int, int], None] = lambda done, of: None,
         guards: Sequence[Guard] | None = None,
     ) -> list[Added]:
         """Store the objects of a TAXII envelope or STIX bundle for this submitter.
 
         Raises BadContent when the body as a whole cannot be processed. A bad object becomes a failure,
         and so does one that a guard stops; the others go on. `progress` is told how many objects of the body are
-        done. `guards`: those of the request's policy; None: those in force.
+        done, and of how many. `guards`: those of the request's policy; None: those in force.
         """
         items = read_envelope(body, self._limits)
         most = collection.limits.max_objects
@@ -107,7 +107,7 @@ class Writer:
         self,
         submitter: str,
         incoming: Sequence[Incoming],
-        progress: Callable[[int], None] = lambda done: None,
+        progress: Callable[[int, int], None] = lambda done, of: None,
         guards: Sequence[Guard] | None = None,
     ) -> list[Added]:
         """Store these members, which may be for several collections, in their order; otherwise as `add`."""
@@ -115,7 +115,7 @@ class Writer:
         results: list[Added] = []
         for start in range(0, len(incoming), PORTION):
             results += self._add_portion(submitter, incoming[start : start + PORTION], start, gates)
-            progress(len(results))
+            progress(len(results), len(incoming))
         return results
 
     def _gates(self, submitter: str, incoming: Sequence[Incoming], guards: Sequence[Guard]) -> list[_Gated]:

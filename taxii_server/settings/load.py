@@ -29,7 +29,7 @@ from taxii_server.settings.rows import (
 )
 from taxii_server.settings.show import masked
 from taxii_server.settings.sources import is_url
-from taxii_server.settings.table import RESERVED, ROWS, ApiRoot, Settings, is_mongodb
+from taxii_server.settings.table import RESERVED, ROWS, ApiRoot, Settings
 
 PREFIX = "TAXII_SERVER_"
 #: Names the server.toml itself; see `default_file`.
@@ -37,6 +37,7 @@ FILE_VARIABLE = "TAXII_SERVER_CONFIG"
 #: What Kubernetes puts into the environment of every container beside a service called "taxii-server".
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+")
+_SQLITE = "sqlite:///"
 #: Behind the name of a variable: its value is the name of a file with the value.
 _FILE = "_file"
 _PATHS = (
@@ -155,12 +156,12 @@ class _Gathered:
             self._anchor(name, base)
 
     def _anchor(self, name: str, base: Path) -> None:
-        if (
-            self.values[name]
-            and not is_mongodb(self.values[name])
-            and not (name == "oidc_jwks" and is_url(self.values[name]))
-        ):
-            self.values[name] = str(_absolute(base, self.values[name]))
+        value = str(self.values[name])
+        if name == "store" and value.lower().startswith(_SQLITE):
+            value = value[len(_SQLITE) :]  # three slashes and a relative path, four and an absolute one
+        # What is no path is not made one: the store says which kinds it knows.
+        if value and not (name in ("store", "oidc_jwks") and is_url(value)):
+            self.values[name] = str(_absolute(base, value))
 
     def settings(self) -> Settings:
         roots, problems = read_api_roots(self.roots, self.file_name)
@@ -175,6 +176,9 @@ class _Gathered:
                     )
                 )
             self.values["default_page"] = self.values["max_page"]
+        if self.values["metrics_port"] == self.values["port"]:
+            message = f"{self.values['port']} is the port of the server itself (port); choose another one"
+            self.problems.append(Problem(self.file_name, "metrics_port", message))
         self.problems += [*self._incomplete_oidc(), *self._open_secrets()]
         if self.problems:
             raise ConfigError(self.problems)

@@ -131,14 +131,11 @@ class Database:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for this call alone. One that has failed is not used again."""
-        with self._our_errors(), _counted():
+        FORKS.enter()
+        try:
             if self._closed:
                 raise sqlite3.ProgrammingError("the store is closed")
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = Connection(self.path, self._timeout_s, self._synchronous)
-                self._file = self._file or self._identity()
+            connection = self._take()
             try:
                 yield connection
             except sqlite3.Error:
@@ -148,6 +145,18 @@ class Database:
                 self._keep(connection)
                 raise
             self._keep(connection)
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"{self.path}: {error}") from error
+        finally:
+            FORKS.leave()
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = Connection(self.path, self._timeout_s, self._synchronous)
+        self._file = self._file or self._identity()
+        return connection
 
     def _keep(self, connection: Connection) -> None:
         self._idle.append(connection)
@@ -241,13 +250,6 @@ class Database:
         finally:
             db.execute(f"PRAGMA busy_timeout = {round(self._timeout_s * 1000)}")
 
-    @contextmanager
-    def _our_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageUnavailable(f"{self.path}: {error}") from error
-
 
 def _begin_reading(db: sqlite3.Connection) -> None:
     db.execute("BEGIN")
@@ -278,12 +280,3 @@ def _start_afresh() -> None:
 FORKS = ForkGate(_close_idle)
 FORKS.register()
 os.register_at_fork(after_in_child=_start_afresh)
-
-
-@contextmanager
-def _counted() -> Iterator[None]:
-    FORKS.enter()
-    try:
-        yield
-    finally:
-        FORKS.leave()

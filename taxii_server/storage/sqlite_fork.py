@@ -22,6 +22,12 @@ from taxii_server.errors import StorageError
 WAIT_S = 60.0
 
 
+class _Own(threading.local):
+    """How many calls this thread is in."""
+
+    depth = 0
+
+
 class ForkGate:
     """Which calls run in this process, and whether it forks. `close_idle` closes every connection that rests."""
 
@@ -34,43 +40,43 @@ class ForkGate:
         self._begin()
 
     def _begin(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._running = 0
         self._forks = False
-        self._own = threading.local()
+        self._own = _Own()
 
     def enter(self) -> None:
         """A call of this thread begins, as soon as no fork is on its way. Raises StorageError in a spoilt child."""
         if self.is_spoilt:
             raise StorageError("this process was forked while its parent used an SQLite file: start it again")
-        depth = getattr(self._own, "depth", 0)
-        with self._changed:
+        own = self._own
+        with self._lock:
             # A thread that is inside goes on: the fork waits for it.
-            while self._forks and not depth:
+            while self._forks and not own.depth:
                 self._changed.wait()
             self._running += 1
-        self._own.depth = depth + 1
+        own.depth += 1
 
     def leave(self) -> None:
         """A call of this thread has ended."""
         self._own.depth -= 1
-        with self._changed:
+        with self._lock:
             self._running -= 1
             if self._forks:
                 self._changed.notify_all()
 
     def before(self) -> None:
         """Wait until nothing runs, and close what rests."""
-        own = getattr(self._own, "depth", 0)
-        with self._changed:
+        with self._lock:
             self._forks = True
-            self._changed.wait_for(lambda: self._running == own, self.wait_s)
+            self._changed.wait_for(lambda: self._running == self._own.depth, self.wait_s)
             self._close_idle()
             self._spoils = self._running > 0
 
     def after_in_parent(self) -> None:
         """Go on."""
-        with self._changed:
+        with self._lock:
             self._forks = False
             self._changed.notify_all()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from taxii_server import __version__, metering
 from taxii_server.errors import StorageError
 from taxii_server.metering import Metric
+from taxii_server.mirror.state import State, every
 from taxii_server.service.hub import Hub
 from taxii_server.storage.health import Vitals
 from taxii_server.telemetry.counts import Counts
@@ -31,7 +32,7 @@ class Facts(Collector):
         self._is_ready = is_ready
         self._counts = counts
         self._lock = threading.Lock()
-        self._vitals: tuple[float, Vitals | None] = (float("-inf"), None)
+        self._seen: tuple[float, Vitals | None, list[State]] = (float("-inf"), None, [])
 
     def describe(self) -> list[Family]:
         """Nothing: which there are depends on the store."""
@@ -39,7 +40,8 @@ class Facts(Collector):
 
     def collect(self) -> Iterator[Family]:
         yield _gauge(metering.BUILD, [((__version__,), 1)])
-        yield _gauge(metering.READY, [((), self._is_ready())])
+        is_ready = self._is_ready()
+        yield _gauge(metering.READY, [((), is_ready)])
         snapshot = self._hub.in_force
         if snapshot is not None:
             yield _gauge(metering.POLICY, [((snapshot.catalog.digest,), 1)])
@@ -48,22 +50,35 @@ class Facts(Collector):
             yield _gauge(metering.VISIBLE, _by_name(counts.visible))
             yield _gauge(metering.HIDDEN, counts.hidden.items())
             yield _gauge(metering.COUNTED_AT, [((), counts.at_s)])
-        vitals = self._look()
+        # A database that does not answer is not waited for twice.
+        vitals, mirrors = self._look() if is_ready else (None, [])
         if vitals is not None:
             yield from _of_store(vitals)
+        if mirrors:
+            yield from _of_mirrors(mirrors)
 
-    def _look(self) -> Vitals | None:
-        """How the store is; None when that cannot be found out now. One look every few seconds."""
+    def _look(self) -> tuple[Vitals | None, list[State]]:
+        """How the store and its mirrors are; nothing when that cannot be found out now. One look every few seconds."""
         with self._lock:
-            at, vitals = self._vitals
+            at, vitals, mirrors = self._seen
             if time.monotonic() - at >= _KEPT_S:
                 try:
                     vitals = self._hub.store.health.vitals(_LIMIT_S)
+                    mirrors = [each for each in every(self._hub.store) if each.interval_s]
                 except StorageError as error:
                     _log.debug("no metrics of the store: %s", error)
-                    vitals = None
-                self._vitals = (time.monotonic(), vitals)
-            return vitals
+                    vitals, mirrors = None, []
+                self._seen = (time.monotonic(), vitals, mirrors)
+            return vitals, mirrors
+
+
+def _of_mirrors(mirrors: Sequence[State]) -> Iterator[Family]:
+    names = {(each.name, each.kind): each for each in mirrors}
+    yield _gauge(metering.MIRROR_SUCCESS, ((key, each.last_success / 1e6) for key, each in names.items()))
+    yield _gauge(metering.MIRROR_INTERVAL, ((key, each.interval_s) for key, each in names.items()))
+    results = ("stored", "refused", "deleted")
+    counts = (((*key, result), getattr(each, result)) for key, each in names.items() for result in results)
+    yield _gauge(metering.MIRROR_OBJECTS, counts)
 
 
 def _of_store(vitals: Vitals) -> Iterator[Family]:

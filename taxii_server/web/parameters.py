@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from taxii_server.errors import BadQuery
@@ -26,8 +26,7 @@ _NAMES = {field: f"match[{field}]" for field in EVERY_FIELD}
 _PAGING = frozenset({"added_after", "limit", "next"})
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What the settings say about query strings."""
 
     max_values: int
@@ -35,8 +34,7 @@ class Limits:
     max_parameters: int = 32
 
 
-@dataclass(frozen=True, slots=True)
-class ReadParameters:
+class ReadParameters(NamedTuple):
     """The parameters of one request. `filters` is None when no match field was given."""
 
     filters: Filters | None

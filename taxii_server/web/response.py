@@ -84,8 +84,9 @@ def _manifest_entry(item: Served) -> dict[str, str]:
 
 def _dated(response: Response, found: Found) -> Response:
     """With the date headers. An empty page names its lower bound, never a time that a later object could precede."""
-    first = found.items[0].at if found.items else found.after
-    last = found.items[-1].at if found.items else found.after
-    response.headers[DATE_FIRST] = format_position(first)
-    response.headers[DATE_LAST] = format_position(last)
+    first = last = format_position(found.items[0].at if found.items else found.after)
+    if len(found.items) > 1:
+        last = format_position(found.items[-1].at)
+    response.headers[DATE_FIRST] = first
+    response.headers[DATE_LAST] = last
     return response

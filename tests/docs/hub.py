@@ -157,8 +157,9 @@ class Reader:
             text = text.replace("txs_...", self._token("cert-fr"))
         else:
             text = text.replace("txs_...", self.secret)
+        is_new = "init /etc/taxii-server" in text
         for written, real in {
-            "/etc/taxii-server": self.hub.folder,
+            "/etc/taxii-server": self.hub.folder / "new" if is_new else self.hub.folder,
             "/mnt/elsewhere": self.hub.folder / "elsewhere",
             "2027-": f"{datetime.now(UTC).year + 1}-",
         }.items():

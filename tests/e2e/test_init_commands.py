@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -74,6 +75,9 @@ def test_what_init_writes_holds_without_a_warning_and_says_why(hub: Path) -> Non
         catalog.collections[name].id for name in ("drop-acme", "drop-cert-x")
     )
     policy = tomllib.loads((hub / "config/policy.toml").read_text())
+    guarded = re.sub("^# (?=id|why|what|act|\\[\\[guard)", "", (hub / "config/policy.toml").read_text(), flags=re.M)
+    (hub / "config/policy.toml").write_text(guarded)
+    assert len(check_catalog(read_files(load(hub / "config/server.toml", {}))).policy.guards) == 1
     assert all(each["why"] for section in ("permit", "forbid", "never", "test") for each in policy[section])
     assert "ok" in run(*at(hub), "check").output
 
@@ -398,6 +402,13 @@ def test_a_collection_is_a_commented_file_with_an_id_of_its_own(hub: Path) -> No
     assert listed["path"] == f"/hub/collections/{listed['id']}/"
     assert "get /hub/collections/ --as acme" in done.stdout
     assert "energy-feed" in tomllib.loads((hub / "collections/shared.toml").read_text())["sources"]
+
+
+def test_a_partner_whom_no_rule_permits_anything_is_told(shipped: Path) -> None:
+    done = run(*at(shipped), "partner", "add", "x", "--kind", "press", "--clearance", "clear", "--reads", "soc-feed")
+    assert "no [[permit]] of the policy concerns x (kind 'press')" in done.stdout
+    done = run(*at(shipped), "partner", "add", "y", "--kind", "soc", "--clearance", "clear", "--reads", "soc-feed")
+    assert "[[permit]]" not in done.stdout
 
 
 def test_a_warning_that_the_change_brings_is_told(hub: Path) -> None:

@@ -57,7 +57,9 @@ class Hub:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         flags: Sequence[str] = ("--store", self.store) if self.store else ()
-        words = command("--config", self.folder / "config/server.toml", *flags, "serve", "--port", str(port))
+        words = command(
+            "--config", self.folder / "config/server.toml", *flags, "serve", "--port", str(port), "--workers", "1"
+        )
         with process(words, self.folder / "log", f"{self.url}/readyz"):
             yield
 

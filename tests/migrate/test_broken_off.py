@@ -99,7 +99,7 @@ main(sys.argv[1:])
 def test_a_run_that_is_killed_is_continued_with_the_same_dates(hub: Hub, tmp_path: Path) -> None:
     """Killed twice in the middle, in POSTs of two hundred objects with one date; then it is as one that was not."""
     objects = [
-        (ONE if number % 3 else TWO, START + 1_000_000 * (number // 200), indicator(number)) for number in range(3500)
+        (ONE if number % 3 else TWO, START + 1_000_000 * (number // 200), indicator(number)) for number in range(2300)
     ]
     source = write(tmp_path, objects)
     flags = ("--store", hub.store) if hub.store else ()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from taxii_server.auth.secrets import PasswordChecker
+from taxii_server.storage import open_store
 from tests.migrate.conftest import NN, RO, RW, USERS, Old
 from tests.migrate.hub import Hub
 from tests.migrate.stix import EVERY, HIDDEN, RED_ID
@@ -118,9 +120,13 @@ def test_medallion_users_keep_their_passwords_as_hashes(medallion_file: Old, tmp
     for password in USERS.values():
         assert password.encode() not in everything
         assert password not in str(report)
-    with hub.serving():
-        for user, password in USERS.items():
-            assert hub.objects("trustgroup1", RW, user, password)
+    store = open_store(str(hub.folder / "var/taxii.db"))
+    credentials = {each.id: each for each in store.credentials()}
+    store.close()
+    checker = PasswordChecker(0)
+    for user, password in USERS.items():
+        assert checker.matches(credentials[user], password)
+        assert not checker.matches(credentials[user], f"{password}x")
 
 
 def test_without_passwords_nobody_gets_in(medallion_file: Old, tmp_path: Path) -> None:

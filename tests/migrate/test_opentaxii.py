@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+from taxii_server.migrate.sources import open_opentaxii
 from tests.migrate.conftest import Old
 from tests.migrate.hub import Hub, run
 from tests.migrate.stix import EVERY
@@ -51,6 +53,26 @@ def test_a_database_of_the_release_is_moved_as_well(opentaxii_release: Path, tmp
     titles = {each["title"]: each["id"] for each in hub.read(f"{root}collections/", "moved-in")["collections"]}
     path = f"{root}collections/{titles['Indicators']}/objects/?match[version]=all"
     assert {o["name"] for o in hub.read(path, "admin")["objects"] if "name" in o} >= {"indicator 0", "a newer version"}
+
+
+def test_other_databases_are_read_through_sqlalchemy(opentaxii: Old) -> None:
+    """The same database, read with a driver of SQLAlchemy in place of the standard library."""
+    with closing(open_opentaxii(opentaxii.source)) as direct:
+        through = opentaxii.source.replace("sqlite://", "sqlite+pysqlite://")
+        with closing(open_opentaxii(through, opentaxii.more[1].replace("sqlite://", "sqlite+pysqlite://"))) as other:
+            assert list(other.objects()) == list(direct.objects())
+            assert other.count() == direct.count() == len(EVERY)
+            assert other.server.roots == direct.server.roots
+            assert [user.name for user in other.server.users] == ["admin", "alice", "bob"]
+
+
+def test_a_source_is_never_written_to(opentaxii: Old, tmp_path: Path) -> None:
+    file = Path(opentaxii.source.removeprefix("sqlite:///"))
+    before = file.read_bytes()
+    file.chmod(0o400)
+    Hub(tmp_path / "new").migrate("opentaxii", opentaxii.source)
+    assert file.read_bytes() == before
+    assert sorted(path.name for path in file.parent.glob("data.db*")) == ["data.db"]
 
 
 def test_another_database_is_refused_with_what_to_name(opentaxii: Old, tmp_path: Path) -> None:

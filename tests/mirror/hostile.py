@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -44,9 +45,10 @@ Answering = Callable[[Request], Reply]
 class Upstream:
     """Its `answers` decide what comes for objects, manifest and posts; requests are kept."""
 
-    def __init__(self, server: ThreadingHTTPServer, answers: Answering) -> None:
+    def __init__(self, server: ThreadingHTTPServer, answers: Answering, scheme: str) -> None:
         self.server = server
         self.answers = answers
+        self.scheme = scheme
         self.requests: list[Request] = []
         self.max_content_length = 1_000_000
 
@@ -56,7 +58,7 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api/collections/{COLLECTION}/"
+        return f"{self.scheme}://127.0.0.1:{self.port}/api/collections/{COLLECTION}/"
 
     def answer(self, request: Request) -> Reply:
         """The resources about the collection are always there."""
@@ -74,7 +76,7 @@ class Upstream:
 
 
 @contextmanager
-def upstream(answers: Answering) -> Iterator[Upstream]:
+def upstream(answers: Answering, tls: ssl.SSLContext | None = None) -> Iterator[Upstream]:
     """A server on a free port of this machine; ended at the end."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -98,12 +100,18 @@ def upstream(answers: Answering) -> Iterator[Upstream]:
 
         do_POST = do_GET  # noqa: N815 - the name that http.server looks for
 
+        def handle(self) -> None:
+            with suppress(OSError):  # who does not like our certificate goes away
+                super().handle()
+
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    made = Upstream(server, answers)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    made = Upstream(server, answers, "https" if tls else "http")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

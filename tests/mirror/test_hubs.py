@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from werkzeug.serving import make_server
 
 from taxii_server.auth.secrets import new_token
 from taxii_server.catalog import read_files
 from taxii_server.mirror import state as states
+from taxii_server.mirror.run import Surroundings
+from taxii_server.mirror.running import job_of
 from taxii_server.service.hub import Hub
 from taxii_server.settings import load
 from taxii_server.storage import open_store
@@ -92,31 +96,44 @@ def test_everything_of_another_hub_comes_here_once(upstream: Server, hub: OurHub
     assert later["id"] in hub.stored(here)
 
 
-def test_a_pull_that_is_killed_goes_on_and_loses_nothing(
-    upstream: Server, there: int, token: str, tmp_path: Path
-) -> None:
+def test_a_pull_that_is_killed_goes_on_and_loses_nothing(upstream: Server, hub: OurHub, there: int, token: str) -> None:
     objects = [indicator() for _ in range(150)]
     upstream.post(lane(there), objects)
-    own = Server(tmp_path)
-    prepare(own)
-    arguments = (
-        "mirror", "pull", upstream.objects_url(lane(there)), "--into", "lane-0", "--as", "admin", "--token-file", token,
-        "--page", "2", "--name", "killed", "--json",
-    )  # fmt: skip
-    process = subprocess.Popen(
-        own.command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
-    )
-    wait_until(lambda: progress(own).get("killed", 0) > 0, what="the pull is under way")
-    process.send_signal(signal.SIGSTOP)
-    assert "another process works on this mirror" in own.cli(*arguments, status=1).stderr
+    here, url, store = hub.lane(), upstream.objects_url(lane(there)), hub.world.store
+    command = [
+        str(Path(sys.executable).with_name("taxii-server")), "--config", str(hub.folder / "config/server.toml"),
+        "--store", hub.world.settings.store, "mirror", "pull", url, "--into", f"lane-{here}", "--as", "admin",
+        "--token-file", token, "--page", "2", "--name", f"killed-{here}",
+    ]  # fmt: skip
+
+    def stored() -> int:
+        return sum(each.stored for each in states.every(store) if each.name == f"killed-{here}")
+
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    wait_until(lambda: stored() > 0, what="the pull is under way")
+    with pytest.raises(states.Busy, match=f"{process.pid}"):
+        hub.pull(url, here, token_file=token)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was at its end already"
-    assert 0 < progress(own)["killed"] < 150
-    report = json.loads(own.cli(*arguments).stdout)
-    assert (report["complete"], report["error"]) == (True, "")
-    exported = json.loads(own.cli("export", "lane-0", "--as", "rw").stdout)["objects"]
-    assert {each["id"] for each in exported} == {each["id"] for each in objects}
-    assert report["counts"]["received"] < 150, "it began anew"
+    assert 0 < stored() < 150
+    report = hub.pull(url, here, token_file=token)
+    assert (report.complete, report.error) == (True, "")
+    assert hub.stored(here).keys() == {each["id"] for each in objects}
+    assert report.counts.received < 150, "it began anew"
+
+
+@contextmanager
+def served(hub: OurHub) -> Iterator[str]:
+    """Our hub as a server that others reach; its URL."""
+    server = make_server("127.0.0.1", 0, hub.world.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_two_hubs_that_mirror_each_other_come_to_rest(
@@ -126,14 +143,27 @@ def test_two_hubs_that_mirror_each_other_come_to_rest(
     here = hub.lane()
     upstream.post(lane(there), [theirs])
     hub.world.post([ours], into=lane(here), root="api2")
-    for _ in range(4):
-        # The other direction is a push, so that one server is enough.
-        pulled = hub.pull(upstream.objects_url(lane(there)), here, token_file=token)
-        pushed = hub.run(hub.mirror("push", upstream.objects_url(lane(there)), here, token_file=token))
-        assert (pulled.error, pushed.error) == ("", "")
-    assert (pulled.counts.received, pushed.counts.received) == (0, 0)
+    login = secret(tmp_path / "ours", hub.world.tokens["rw"])
+    settings = load(upstream.config, environment={}, flags={"store": upstream.store})
+    with served(hub) as url, closing(open_store(upstream.store)) as store:
+        other = Hub(settings, store)
+        pull = hub.mirror("pull", f"{url}/api2/collections/{lane(here)}/", there, token_file=login)
+        push = hub.mirror("push", upstream.objects_url(lane(there)), here, token_file=token)
+        counts = []
+        for _ in range(4):
+            reports = [
+                job_of(other, pull, Surroundings()).run(),
+                hub.pull(upstream.objects_url(lane(there)), here, token_file=token),
+                hub.run(push),
+            ]
+            assert [each.error for each in reports] == ["", "", ""]
+            counts.append([each.counts.stored for each in reports[:2]])
+    assert counts == [[1, 1], [0, 0], [0, 0], [0, 0]]
+    assert [each.counts.received for each in reports] == [0, 0, 0]
     both = {each["id"]: each for each in (theirs, ours)}
     assert hub.stored(here) == both
+    for records in hub.world.store.lookup(list(both)).values():
+        assert len(records) == 1, "it came back as a post of the mirror"
     every = upstream.get(upstream.objects_url(lane(there)) + "?match[version]=all").json()["objects"]
     assert sorted(each["id"] for each in every) == sorted(both)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+import ssl
 import threading
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,16 @@ from typing import Any
 import pytest
 
 from taxii_server.errors import ConfigError
+from taxii_server.mirror import state as states
 from taxii_server.mirror.connection import Stopped
 from taxii_server.mirror.run import Surroundings
 from taxii_server.mirror.running import job_of
+from taxii_server.storage.quarantine import EntryQuery
+from tests.certificates import authority, server_certificate
+from tests.e2e.server import lanes
 from tests.mirror.conftest import Hub
 from tests.mirror.hostile import COLLECTION, Reply, Request, in_turn, page, upstream
-from tests.world import indicator, malware, new_id
+from tests.world import COLLECTIONS, OPEN_POLICY, indicator, malware, new_id, world
 
 FAILURES = {
     "503": Reply({"title": "busy"}, status=503),
@@ -110,6 +117,29 @@ def test_credentials_stay_with_the_host_that_they_are_for(small_hub: Hub, tmp_pa
         assert "which is not asked" in report.error
         assert peer.requests[0].headers["Authorization"] == "Bearer very-secret"
         assert other.requests == []
+
+
+def test_certificates_are_checked_on_both_sides(small_hub: Hub, tmp_path: Path) -> None:
+    certificate, key = server_certificate().write(tmp_path, "server")
+    own, own_key = authority().issue("CN=mirror").write(tmp_path, "mirror")
+    Path(own_key).chmod(0o600)
+    ca = tmp_path / "ca.pem"
+    ca.write_text(authority().pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    here = small_hub.lane()
+    with upstream(in_turn(page([indicator()])), context) as peer:
+
+        def pull(**more: Any) -> str:
+            return small_hub.pull(peer.url, here, attempts=1, **more).error
+
+        assert "certificate verify failed" in pull()
+        assert pull(ca_file=str(ca)) != "", "it showed no certificate"
+        assert peer.requests == []
+        assert pull(ca_file=str(ca), client_certificate=own, client_key=own_key) == ""
+        other = f"https://localhost:{peer.port}/api/collections/{COLLECTION}/"
+        assert small_hub.pull(other, here, ca_file=str(ca), client_certificate=own, client_key=own_key).error == ""
 
 
 def test_a_secret_that_everybody_can_read_is_not_used(small_hub: Hub, tmp_path: Path) -> None:
@@ -297,6 +327,17 @@ def test_a_push_waits_until_the_peer_has_finished_and_goes_on_waiting_in_the_nex
         assert peer.requests[-1].path.endswith(f"/status/{statuses(peer.requests[0]).body['id']}/")
 
 
+@pytest.mark.parametrize("body", [{}, {"id": "1", "status": "complete"}, {"status": "pending", "total_count": "many"}])
+def test_a_status_that_does_not_add_up_is_no_reason_to_post_for_ever(small_hub: Hub, body: dict[str, Any]) -> None:
+    here, _ = filled(small_hub, 2)
+    with upstream(in_turn(Reply(body, status=202))) as peer:
+        mirror = small_hub.mirror("push", peer.url, here)
+        report = small_hub.run(mirror)
+        assert (report.error, report.counts.stored) == ("", 2)
+        assert small_hub.run(mirror).counts.received == 0
+        assert len(peer.requests) == 1
+
+
 @pytest.mark.usefixtures("no_pause")
 def test_an_answer_to_a_post_that_is_lost_is_posted_again(small_hub: Hub) -> None:
     here, _ = filled(small_hub, 3)
@@ -314,3 +355,93 @@ def test_only_what_the_partner_may_read_is_pushed(small_hub: Hub) -> None:
             small_hub.run(small_hub.mirror("push", peer.url, here, partner="wo"))
         assert peer.requests == []
     assert COLLECTION in peer.url
+
+
+def test_a_peer_that_sends_a_byte_now_and_then_is_cut_off(small_hub: Hub) -> None:
+    """A time-out that begins anew with every byte would never come."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not over.wait(0.02):
+                    connection.sendall(b"a")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/collections/{COLLECTION}/"
+        report = small_hub.pull(url, small_hub.lane(), timeout_s=0.1, attempts=1)
+        thread.join(20)
+        assert not thread.is_alive(), "it is still being read"
+        over.set()
+    assert "takes longer than 1 s" in report.error
+
+
+def test_a_crash_between_storing_and_noting_it_neither_loses_nor_repeats(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is read again; nobody who polls here gets anything twice."""
+    pages = [[indicator() for _ in range(3)], [indicator() for _ in range(2)]]
+
+    def answers(request: Request) -> Reply:
+        if request.query.get("added_after", "") >= "2026-01-01T00:00:01.000000Z":
+            return page([], "2026-01-01T00:00:02.000000Z")
+        if "next" in request.query or request.query.get("added_after"):
+            return page(pages[1], "2026-01-01T00:00:02.000000Z")
+        return page(pages[0], "2026-01-01T00:00:01.000000Z", more=True, next="2")
+
+    class Crash(BaseException):
+        pass
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    here = hub.lane()
+    with upstream(answers) as peer:
+        with monkeypatch.context() as patched:
+            patched.setattr(states, "save", crash)
+            with pytest.raises(Crash):
+                hub.pull(peer.url, here)
+        assert len(hub.stored(here)) == 3
+        before = hub.world.store.clock()
+        report = hub.pull(peer.url, here)
+    assert (report.counts.present, report.counts.stored) == (3, 2)
+    assert hub.stored(here).keys() == {each["id"] for some in pages for each in some}
+    repeated = [r for each in pages[0] for r in hub.world.store.lookup([each["id"]])[each["id"]] if r.position > before]
+    assert repeated == []
+
+
+GUARDED = """
+[[guard]]
+id = "victims"
+why = "who was hit stays with us"
+what = { label = ["victim"] }
+act = "quarantine"
+
+[[forbid]]
+id = "no-tools-for-partner-b"
+why = "an example"
+to = { audience = "partner_b" }
+what = { type = "malware" }
+"""
+
+
+def test_policy_and_guards_decide_on_what_comes_and_on_what_goes(tmp_path: Path) -> None:
+    plain, held, secret = indicator(name="plain"), indicator(labels=["victim"]), malware()
+    with world(tmp_path, policy=OPEN_POLICY + GUARDED, collections=COLLECTIONS | lanes(3)) as made:
+        hub = Hub(made, tmp_path)
+        with upstream(in_turn(page([held, secret, plain]))) as peer:
+            report = hub.pull(peer.url, 0)
+            assert (report.counts.stored, report.counts.quarantined, report.counts.refused) == (2, 1, 0)
+            hub.run(hub.mirror("pull", peer.url, 0), from_start=True)
+        assert [each.object_id for each in made.store.quarantine.page(EntryQuery(10))] == [held["id"]]
+        with upstream(statuses) as peer:
+            pushed = hub.run(hub.mirror("push", peer.url, 0, partner="partner_b"))
+            (request,) = peer.requests
+        assert [each["id"] for each in json.loads(request.body)["objects"]] == [plain["id"]]
+        assert pushed.counts.stored == 1
+        given = [entry for entry in made.store.ledger.walk() if entry.kind == "delivered"]
+        assert [entry.partner for entry in given] == ["partner_b"]

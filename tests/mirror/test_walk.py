@@ -261,8 +261,12 @@ def test_a_date_that_lies_ahead_is_not_believed() -> None:
 
     one = Walk(Cursor(), fetch, peer.date_of, lambda: NOW, warn=warnings.append)
     (step,) = steps(one)
-    assert step.cursor.last == 0
+    assert step.cursor.last == DATE + 1, "its manifest knows better"
     assert "lies ahead" in warnings[0]
+    peer = Peer([DATE + n for n in range(9)], gives_next=False)
+    found = list(steps(Walk(Cursor(), fetch, peer.date_of, lambda: NOW, limit=3)))
+    assert set(ids_of(found)) == peer.ids()
+    assert found[-1].cursor.last == DATE + 8
 
 
 def test_the_end_is_read_once_more_until_nothing_comes_late() -> None:

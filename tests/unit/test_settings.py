@@ -198,7 +198,8 @@ def test_no_way_of_showing_settings_shows_a_password(server_toml: Path) -> None:
 
 def test_every_setting_is_shown_with_its_source(server_toml: Path) -> None:
     lines = {line.name: line for line in show(read(server_toml, "port = 7"))}
-    assert set(lines) == {*ROWS, *(f"api_roots.hub.{name}" for name in ("title", "description", "max_content_length"))}
+    own = ("title", "description", "max_content_length", "path")
+    assert set(lines) == {*ROWS, *(f"api_roots.hub.{name}" for name in own)}
     assert (lines["port"].value, lines["port"].source) == ("7", server_toml.as_posix())
     assert (lines["host"].value, lines["host"].source) == ('"127.0.0.1"', "default")
 
@@ -239,6 +240,11 @@ def test_api_roots_survive_being_written_and_read(server_toml: Path) -> None:
     assert read_api_roots(values["api_roots"], "f") == (roots, [])
 
 
+def test_the_machines_get_no_port_that_is_taken(server_toml: Path) -> None:
+    with pytest.raises(ConfigError, match="metrics_port: 7 is the port of the server itself"):
+        read(server_toml, "port = 7\nmetrics_port = 7")
+
+
 # ---- secrets in files
 
 
@@ -262,3 +268,29 @@ def test_a_file_with_a_value_that_is_missing_or_one_too_many_is_named(server_tom
     both = {"TAXII_SERVER_STORE": "y", "TAXII_SERVER_STORE_FILE": str(tmp_path / "secret")}
     with pytest.raises(ConfigError, match="TAXII_SERVER_STORE is set as well"):
         from_environment(server_toml, both)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("taxii2/rights", "below it only taxii2/UUID"),
+        ("metrics", "belongs to the server itself"),
+        ("hub/collections", "lies below the API root 'hub'"),
+        ("other", "is the path of 'one' already"),
+        ("/slash/", "is not one or more names"),
+        ("a/../b", "is not one or more names"),
+        ("a b", "is not one or more names"),
+    ],
+)
+def test_a_path_of_an_api_root_stands_for_nothing_else(path: str, words: str) -> None:
+    values = {"hub": {"title": "h"}, "one": {"title": "1", "path": "other"}, "two": {"title": "2", "path": path}}
+    _, problems = read_api_roots(values, "server.toml")
+    assert [problem.key for problem in problems] == ["api_roots.two.path"]
+    assert words in problems[0].message
+
+
+@pytest.mark.parametrize("path", ["", "taxii2/0e0d7b1c-66d0-4a5e-8a4b-1f6f0a0c7f11", "Trust_Group.1", "two", "a/b/c"])
+def test_a_path_of_an_api_root_can_be_what_another_server_had(path: str) -> None:
+    roots, problems = read_api_roots({"hub": {"title": "h"}, "two": {"title": "2", "path": path}}, "server.toml")
+    assert problems == []
+    assert roots["two"].path == path

@@ -37,13 +37,14 @@ NOTHING_NEW = "?added_after=2100-01-01T00:00:00Z"
 
 
 class Commands(CommandListener):
-    """The commands and statements of all threads but the one that follows the store."""
+    """The commands and statements of all threads but those that follow the store and keep it in order."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.is_on = False
 
     def add(self, name: str) -> None:
-        if threading.current_thread().name != "refresher":
+        if threading.current_thread().name not in ("refresher", "upkeep"):
             self.names.append(name)
 
     def started(self, event: Any) -> None:
@@ -58,7 +59,9 @@ class Commands(CommandListener):
     def of(self, work: Callable[[], object]) -> list[str]:
         """What goes to the store during this."""
         self.names.clear()
+        self.is_on = True
         work()
+        self.is_on = False
         return list(self.names)
 
 
@@ -155,7 +158,7 @@ def _traced(commands: Commands) -> type[sqlite_connection.Connection]:
     class Traced(sqlite_connection.Connection):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            self.db.set_trace_callback(lambda sql: commands.add(sql.split()[0]))
+            self.db.set_trace_callback(lambda sql: commands.is_on and commands.add(sql.split()[0]))
 
     return Traced
 

@@ -30,7 +30,7 @@ def meter(tmp_path: Path) -> Iterator[PrometheusMeter]:
 
 
 def poller(world: World, meter: Meter) -> Callable[[], None]:
-    client = create_app(world.settings, open_store(world.settings.store), meter=meter).test_client()
+    client = create_app(world.settings, open_store(world.settings.store), background=False, meter=meter).test_client()
 
     def poll() -> None:
         answer = client.get(NOTHING_NEW, headers={"Accept": MT, "Authorization": world.basic("rw")})

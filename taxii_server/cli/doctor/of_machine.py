@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import os
 import resource
@@ -18,6 +19,8 @@ _MB, _GB = 1_000_000, 1_000_000_000
 #: Files that a worker has open besides its connections.
 _OTHER_FILES = 256
 _WAIT_S = 3.0
+#: What adjtimex(2) answers for a clock that nobody corrects, and more room than its answer takes.
+_UNSYNCHRONISED, _TIMEX_BYTES = 5, 512
 
 
 def look_at_limits(settings: Settings) -> Iterator[Finding]:
@@ -36,6 +39,23 @@ def look_at_limits(settings: Settings) -> Iterator[Finding]:
     if settings.workers > 4 * cores:
         do = f"about one for each core: workers = {cores}"
         yield warning("limits", f"{settings.workers} workers on {cores} core(s) wait for each other", do)
+
+
+def look_at_clock() -> Iterator[Finding]:
+    """Whether something keeps the clock of this machine right, as the kernel sees it; nothing where it does not say."""
+    state = _kernel_clock()
+    if state == _UNSYNCHRONISED:
+        do = "run chrony or systemd-timesyncd; in a container, on the machine that it runs on"
+        yield warning("clock", "nothing keeps the clock of this machine right", do)
+    elif state is not None:
+        yield ok("clock", "the clock of this machine is kept right")
+
+
+def _kernel_clock() -> int | None:
+    """adjtimex(2), which only asks here."""
+    call = getattr(ctypes.CDLL(None), "adjtimex", None)
+    state = -1 if call is None else call(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return None if state < 0 else int(state)
 
 
 def room(area: str, where: str, free: int, total: int) -> Finding:

@@ -54,7 +54,7 @@ def test_every_command_that_a_page_names_exists(page: str) -> None:
 @pytest.mark.parametrize("page", pages())
 def test_every_setting_that_a_page_sets_exists(page: str) -> None:
     """As `NAME = value` in the text, or as TAXII_SERVER_NAME; keys of rules, partners and collections count, too."""
-    keys = {name for name in re.findall(r"\bTAXII_SERVER_([A-Z_]+)\b", text_of(page)) if name != "CONFIG"}
+    keys = set(re.findall(r"\bTAXII_SERVER_([A-Z_]+?)(?:_FILE)?\b", text_of(page))) - {"CONFIG"}
     assert {key for key in keys if key.lower() not in ROWS and not key.startswith("API_ROOTS__")} == set()
     said = {name for _, line in prose(page) for name in re.findall(r"`(\w+) = [^`]+`", line)}
     assert said - {*ROWS, *rows_of(Collection), *_keys(reference_text()), *_keys(text_of(page))} == set()
@@ -77,3 +77,12 @@ def test_the_error_codes_of_the_description_are_those_of_the_code() -> None:
         answer["x-error-code"] for answer in describe()["components"]["responses"].values() if "x-error-code" in answer
     }
     assert described == {code for code, _ in errors._TITLES.values()} | {"bad-query"}
+
+
+def test_every_reader_has_five_tasks_at_least_and_each_leads_to_its_place() -> None:
+    chapters = text_of("docs/README.md").split("\n## ")[1:]
+    for chapter in chapters:
+        tasks = re.findall(r"^\| (?!task |---)(.+) \| (.+) \|$", chapter, re.MULTILINE)
+        assert len(tasks) >= 5, chapter
+        assert all("](" in place for _, place in tasks), chapter
+    assert len(chapters) == 6

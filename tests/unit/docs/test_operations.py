@@ -49,3 +49,13 @@ def test_every_event_of_the_log_is_in_the_table_with_its_facts() -> None:
     assert {event for event, _ in found} == EVENTS.keys()
     for event, facts in found:
         assert facts <= set(EVENTS[event][1]), event
+
+
+# ---- probes
+
+
+def test_every_url_for_machines_is_on_the_page_and_no_other() -> None:
+    code = "".join((ROOT / "taxii_server/web" / name).read_text(encoding="utf-8") for name in ("ops.py", "metrics.py"))
+    served = set(re.findall(r'@blueprint\.get\("(/\w+)"\)', code))
+    assert served == {"/healthz", "/livez", "/readyz", "/metrics"}
+    assert {path for path in re.findall(r"`(?:GET )?(/\w+)`", TEXT) if path.endswith(("z", "metrics"))} == served
