@@ -43,7 +43,7 @@ def verify(session: Session, repair: bool, as_json: bool) -> None:
     finally:
         store.close()
     repaired = 0
-    if repair and report.repairable:
+    if repair and (report.repairable or report.unfilled):
         with session.hub() as hub, progress_bar("", rate=True) as advance:
             verifier = Verifier(hub.store, lambda part, done, of: advance(done, of, part))
             before = verifier.check()
@@ -62,6 +62,7 @@ def _tell(report: Report, repaired: int, as_json: bool) -> None:
                 "whole": not report.faults,
                 "repaired": repaired,
                 "pending": report.pending,
+                "unfilled": report.unfilled,
                 "counts": report.counts,
                 "faults": [asdict(fault) for fault in report.faults],
             }
@@ -75,6 +76,8 @@ def _tell(report: Report, repaired: int, as_json: bool) -> None:
         err.print(f"{repaired} fault(s) repaired")
     if report.pending:
         err.print(f"{report.pending} label(s) will be made finer by the next change of the policy")
+    if report.unfilled:
+        err.print("filters look at records of an older database one by one until a server, or --repair, has read them")
     if report.faults:
         told = f"{len(report.faults)} fault(s), {len(report.repairable)} of them can be repaired (--repair)"
         err.print(f"[red]error[/red] {counted}: {told}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from taxii_server.errors import BadContent, InvalidObject
+from taxii_server.errors import BadContent, InvalidObject, StorageError
 from taxii_server.model import POSITION_UNIT, Record, Traits
 from taxii_server.policy import Facets
 from taxii_server.service.book import Book, Label, LabelKey
@@ -45,12 +45,14 @@ class Report:
     """What a check found. `counts`: how many of each part were looked at.
 
     `pending`: records whose labels wait for being made finer, which a change of the policy that broke off leaves
-    behind: the policy in force does not need it.
+    behind: the policy in force does not need it. `unfilled`: filters look at some records one by one, those of an older
+    database; a running server, or `repair`, reads once what they are found by.
     """
 
     counts: Mapping[str, int]
     faults: tuple[Fault, ...]
     pending: int = 0
+    unfilled: bool = False
 
     @property
     def repairable(self) -> tuple[Fault, ...]:
@@ -124,11 +126,14 @@ class Verifier:
         finding = check(store, (), lambda done: self._progress("ledger", done, of))
         counts["ledger"] = finding.entries
         faults += (Fault("ledger", f"{each.strand} {each.number}", each.what) for each in finding.faults)
-        if store.unfilled(1):
-            what = "are not known of some records of an older database, so filters look at each of them"
-            faults.append(Fault("terms", "records", what, repairable=True))
         faults += self._odd_positions()
-        return Report(counts, tuple(faults), pending)
+        return Report(counts, tuple(faults), pending, self._lacks_terms())
+
+    def _lacks_terms(self) -> bool:
+        try:
+            return bool(self._store.unfilled(1))
+        except StorageError:
+            return False  # a database that this release has not prepared yet
 
     def _records(self, total: int, counts: dict[str, int]) -> Iterator[tuple[tuple[int, int], list[Fault]]]:
         """For each portion its highest position, how many labels are pending, and its faults."""

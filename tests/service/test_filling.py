@@ -99,11 +99,22 @@ def test_filters_find_everything_before_and_after(older: Site) -> None:
 
 def test_verify_says_so_and_repairs(older: Site) -> None:
     verifier = Verifier(older.hub.store)
-    (fault,) = verifier.check().faults
-    assert (fault.part, fault.repairable) == ("terms", True)
+    report = verifier.check()
+    assert (report.faults, report.unfilled) == ((), True)
     verifier.repair(older.hub.writer)
-    assert verifier.check().faults == ()
+    report = verifier.check()
+    assert (report.faults, report.unfilled) == ((), False)
     assert older.hub.store.unfilled(1) == []
+
+
+def test_verify_reads_a_database_that_was_not_prepared_yet(store_url: str) -> None:
+    site = Site(store_url)
+    grow(site)
+    site.close()
+    make_older(store_url)
+    store = open_store(store_url)
+    assert Verifier(store).check().faults == ()
+    store.close()
 
 
 def test_a_restored_database_needs_no_filling(older: Site, store_url: str, tmp_path: Path) -> None:
