@@ -287,6 +287,14 @@ def test_comments_between_tables_and_in_lists_stay_where_they_were(shipped: Path
     assert "soc-x" in tomllib.loads(feed.read_text())["readers"]
 
 
+def test_a_list_that_was_left_out_comes_after_the_keys_and_before_what_is_said_of_a_table(shipped: Path) -> None:
+    box = shipped / "collections/drop-bt.toml"
+    text, limits = box.read_text(), "\n# Limits stricter than those of the server.\n[limits]\n# few\nmax_page = 3\n"
+    box.write_text(text + limits)
+    run(*at(shipped), "collection", "add", "x", "--reader", "bt", "--source", "interpol", "--shown-in", "drop-bt")
+    assert box.read_text() == f'{text}sources = ["x"]\n{limits}'
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
