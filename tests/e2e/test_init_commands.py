@@ -250,8 +250,8 @@ def test_ctrl_c_at_a_question_writes_nothing(tmp_path: Path, terminals: list[Ter
     while asked.process.poll() is None:
         os.write(asked._fd, b"\x03")
         with suppress(subprocess.TimeoutExpired):
-            asked.process.wait(1)
-    assert asked.end() == 1, asked.shown
+            asked.process.wait(10)
+    assert asked.end() in (1, -signal.SIGINT), asked.shown  # the second: pressed again while it was ending already
     assert "Traceback" not in asked.shown
     assert list(tmp_path.iterdir()) == []
 
