@@ -51,7 +51,7 @@ lint: $(INSTALLED_TEST) ## Linters and types
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
-bench: $(INSTALLED_TEST) ## Measure against the driver and a bare server, an hour or so (SIZE=10000 for one size, QUICK=1 for five minutes)
+bench: $(INSTALLED_TEST) ## Measure against the driver, a bare server and the peers, 35 minutes at most (SIZE=10000 for one size, QUICK=1 for a few minutes, BENCH_ARGS=--minutes 90)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
 	$(BIN)/python -m bench.run $(if $(SIZE),--sizes $(SIZE)) $(if $(QUICK),--quick) $(BENCH_ARGS)
 	$(BIN)/python -m bench.report bench/results.json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sqlite3
@@ -39,6 +40,8 @@ class Spread:
         return statistics.median(self.values)
 
     def text(self, form: str = ".2f") -> str:
+        if math.isnan(self.median):
+            return "-"
         low, middle, high = (format(each, form) for each in (min(self.values), self.median, max(self.values)))
         return f"{middle} ({low} to {high})"
 
@@ -92,6 +95,8 @@ HEAD = (
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

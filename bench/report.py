@@ -46,6 +46,8 @@ def text(runs: Sequence[dict[str, Any]], figures: Sequence[Figure]) -> str:
         sizes = ", ".join(f"{size:,}" for size in run["sizes"])
         lines.append(f"* {sizes} objects, {run['runs']} runs of each; {'; '.join(run['machine'])}.")
         lines.append(f"  Load of the machine before the run: {run['load_before']:.1f}{_warning(run)}.")
+        if run.get("left_out"):
+            lines.append(f"  The time was over before: {'; '.join(run['left_out'])}.")
     met = [figure.is_met for figure in figures if figure.is_met is not None]
     lines += ["", f"{sum(met)} of {len(met)} targets are met.", "", HEAD]
     lines += [figure.line() for figure in figures]

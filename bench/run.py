@@ -1,10 +1,12 @@
 """The whole comparison, black-box over HTTP with real processes: `make bench`.
 
-    python -m bench.run [--sizes 10000,100000,1000000] [--stores mongodb,sqlite] [--runs 5] [--quick] [--only WORD]
+    python -m bench.run [--sizes 10000,100000,1000000] [--stores mongodb,sqlite] [--runs 3] [--quick] [--only WORD]
+                        [--minutes 35]
 
 Each size and store begins with an empty database that is filled with the same objects. Ours and the anchor are
-measured in turn, and every figure is the ratio of two runs that follow each other. Writes bench/results.json; what it
-holds goes into bench/RESULTS.md and the plots with `python -m bench.report`.
+measured in turn, and every figure is the ratio of two runs that follow each other. At a million objects only what
+depends on the size is measured. What does not begin before the time is over is left out, and named. Writes
+bench/results.json; what it holds goes into bench/RESULTS.md and the plots with `python -m bench.report`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import common, reads, site, writes
+from bench import common, peers, reads, site, writes
 from bench.common import Figure
 from bench.place import Place
 
@@ -34,7 +37,11 @@ PARTS: dict[str, Callable[[Place], Iterator[Figure]]] = {
     "start": reads.start,
     "envelopes": writes.envelopes,
     "singles": writes.singles,
+    "peers": peers.peers,
 }
+#: Beyond so many objects only these: the others do not depend on what is stored.
+_LARGE = 500_000
+OF_LARGE = ("sync", "latency", "policy", "start")
 
 
 @contextmanager
@@ -54,28 +61,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--stores", default="mongodb,sqlite")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="10,000 objects, three runs")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="10,000 objects, two runs")
+    parser.add_argument("--minutes", type=float, default=35.0, help="nothing begins after this time")
     parser.add_argument("--only", default="", help=f"some of {','.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     sizes = [10_000] if given.quick else [int(each) for each in given.sizes.split(",")]
-    runs = 3 if given.quick else given.runs
+    runs = 2 if given.quick else given.runs
     chosen = given.only.split(",") if given.only else list(PARTS)
     figures: list[Figure] = []
-    busy = common.load()
+    left_out: list[str] = []
+    facts = {"machine": common.machine(), "load_before": common.load(), "runs": runs, "sizes": sizes}
+    end = time.monotonic() + 60 * given.minutes
     print(common.HEAD)
-    facts = {"machine": common.machine(), "load_before": busy, "runs": runs, "sizes": sizes}
     for size in sizes:
+        # Filling a store with a million objects takes minutes.
+        reserve_s = 240 if size >= _LARGE else 30
         for store in given.stores.split(","):
+            if time.monotonic() + reserve_s > end:
+                left_out.append(f"{size:,} objects on {store}")
+                continue
+            begin = time.monotonic()
             with a_place(store, size, runs) as place:
+                print(f"<!-- {size:,} objects on {store}: filled in {time.monotonic() - begin:.0f} s -->", flush=True)
                 for part in chosen:
+                    if size >= _LARGE and part not in OF_LARGE and not given.only:
+                        continue
+                    if time.monotonic() + 30 > end:
+                        left_out.append(f"{part} at {size:,} objects on {store}")
+                        continue
+                    begin = time.monotonic()
                     for figure in PARTS[part](place):
                         figures.append(figure)
                         print(figure.line(), flush=True)
+                    print(f"<!-- {part}: {time.monotonic() - begin:.0f} s -->", flush=True)
                     # After each part: a run that is ended keeps what it has.
-                    everything = {**facts, "figures": [asdict(each) for each in figures]}
-                    given.out.write_text(json.dumps(everything, indent=1) + "\n")
+                    _write(given.out, facts, left_out, figures)
+    _write(given.out, facts, left_out, figures)
+
+
+def _write(path: Path, facts: dict[str, object], left_out: list[str], figures: list[Figure]) -> None:
+    everything = {**facts, "left_out": left_out, "figures": [asdict(each) for each in figures]}
+    path.write_text(json.dumps(everything, indent=1) + "\n")
 
 
 if __name__ == "__main__":

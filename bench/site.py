@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -196,14 +197,16 @@ def serving(
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, path: str, log: Path) -> Iterator[Running]:
+def running(
+    command: Sequence[str], port: int, path: str, log: Path, is_up: Callable[[int], bool] = lambda status: status == 200
+) -> Iterator[Running]:
     """The process of this command, once it answers; ended at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAXII_SERVER_")}
     with log.open("ab") as output:
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
     try:
-        while not _answers(port, path):
+        while not _answers(port, path, is_up):
             if process.poll() is not None or time.perf_counter() - begin > 120:
                 raise RuntimeError(f"{' '.join(command)} does not start:\n{log.read_text()[-3000:]}")
             time.sleep(0.01)
@@ -217,10 +220,12 @@ def running(command: Sequence[str], port: int, path: str, log: Path) -> Iterator
             process.wait(30)
 
 
-def _answers(port: int, path: str) -> bool:
+def _answers(port: int, path: str, is_up: Callable[[int], bool]) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return bool(answer.status == 200)
+            return is_up(answer.status)
+    except urllib.error.HTTPError as error:
+        return is_up(error.code)
     except OSError:
         return False
 

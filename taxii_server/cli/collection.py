@@ -12,9 +12,8 @@ import click
 from taxii_server.catalog import Collection, collection_text, parse_catalog, read_files
 from taxii_server.catalog.schema import STIX_VERSIONS
 from taxii_server.cli.context import Command, Session, pass_session
-from taxii_server.cli.editing import changing
+from taxii_server.cli.editing import changing, finish
 from taxii_server.cli.naming import COLLECTION, NEW_NAME, PARTNER, require_known
-from taxii_server.cli.partner import finish
 from taxii_server.cli.tables import json_option, print_found
 
 _TITLES = ("name", "id", "API root", "title", "owner", "readers", "writers", "sources")

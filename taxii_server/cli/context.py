@@ -81,13 +81,19 @@ class Session:
         words += ["--config", str(self.config)] if self.config is not None else []
         words += ["--store", masked(self.flags["store"])] if "store" in self.flags else []
         program = shlex.join(words)
-        out.print("Next:")
-        for command, what in steps:
-            click.echo(f"  {f'{program} {command}':<60} # {what}")
+        print_steps(*((f"{program} {command}", what) for command, what in steps))
 
     def catalog(self, settings: Settings) -> Catalog:
         """The configuration on disk, checked as a start would check it."""
         return check_catalog(read_files(settings), settings)
+
+
+def print_steps(*steps: tuple[str, str]) -> None:
+    """Print commands that may come next, each with what it does."""
+    out.print("Next:")
+    width = max(len(command) for command, _ in steps)
+    for command, what in steps:
+        click.echo(f"  {command.ljust(width)}  # {what}")
 
 
 def require_private(settings: Settings) -> None:

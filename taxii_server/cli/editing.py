@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from rich.markup import escape
 from tomlkit.exceptions import TOMLKitError
 
 from taxii_server.catalog import Catalog, check_catalog, read_files
 from taxii_server.catalog.parse import COLLECTIONS, CONFIG
 from taxii_server.catalog.schema import EVERY_PARTNER
+from taxii_server.cli.context import out
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.settings import Settings, why_unreadable
 
@@ -171,6 +173,25 @@ class Change:
         if path.parent == Path(self._settings.collections_dir):
             return COLLECTIONS + path.name
         return CONFIG + path.relative_to(self._settings.folder).as_posix()
+
+
+def finish(change: Change, before: Catalog, dry_run: bool, what: str) -> Catalog:
+    """Check the change, write it unless it was only to be tried, and say so; the configuration with it."""
+    after = change.check()
+    for warning in after.warnings:
+        if warning not in before.warnings:
+            out.print(f"[yellow]warning[/yellow] {escape(str(warning))}")
+    if dry_run:
+        out.print(f"[green]ok[/green] {escape(what)} right; nothing was written (--dry-run)")
+    else:
+        files = ", ".join(str(path) for path in map(_shown, change.write()))
+        out.print(f"[green]ok[/green] {escape(what)} in {escape(files)}")
+    return after
+
+
+def _shown(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _insert_before_tables(document: tomlkit.TOMLDocument, key: str, value: list[str]) -> None:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from taxii_server import settings as settings_module
 from taxii_server.catalog import check_catalog, read_files
 from taxii_server.catalog.starter import CLEARANCES, SHARED, TEAM, Newcomer, hub_files
-from taxii_server.cli.context import Command, Session, out, pass_session
+from taxii_server.cli.context import Command, Session, out, pass_session, print_steps
 from taxii_server.cli.naming import NEW_NAME, can_ask
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.settings import Settings, is_mongodb, why_unreadable
@@ -84,15 +84,14 @@ def init(
     more = {} if port is None else {"port": port}
     _write(folder, hub_files(title or _TITLE, contact or "", store, partners, more))
     counted = f"{len(partners) + 1} partners" if partners else "its team"
-    out.print(f"[green]ok[/green] a hub with {counted} is in {escape(str(folder))}, checked. Next:\n")
+    out.print(f"[green]ok[/green] a hub with {counted} is in {escape(str(folder))}, checked.")
     into = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     reader = partners[0].name if partners else TEAM
-    for command, what in (
+    print_steps(
         (f"{into}taxii-server token new {reader}", f"a secret for {reader}, shown once"),
         ("taxii-server serve &", f"answers at http://127.0.0.1:{port or 6100}/taxii2/"),
         (f"taxii-server import FILE.json --into {SHARED} --as {TEAM}", "shares STIX with every partner"),
-    ):
-        click.echo(f"  {command:<60} # {what}")
+    )
 
 
 def _ask_partner(kind: str, clearance: str) -> list[Newcomer]:

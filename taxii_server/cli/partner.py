@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ from taxii_server.catalog import Catalog, parse_catalog, read_files
 from taxii_server.catalog.parse import CONFIG
 from taxii_server.catalog.starter import CLEARANCES, Newcomer, audience_text, drop_box_text
 from taxii_server.cli.context import Command, Session, out, pass_session
-from taxii_server.cli.editing import Change, changing
+from taxii_server.cli.editing import changing, finish
 from taxii_server.cli.naming import COLLECTION, NEW_NAME, can_ask, require_known
 from taxii_server.cli.tables import json_option, print_found
 from taxii_server.errors import ConfigError, Problem
@@ -146,25 +145,6 @@ def add(
             (f"token new {name}", "its secret, shown once"),
             (f"get /{next(iter(catalog.api_roots))}/collections/ --as {name}", "what it sees"),
         )
-
-
-def finish(change: Change, before: Catalog, dry_run: bool, what: str) -> Catalog:
-    """Check the change, write it unless it was only to be tried, and say so; the configuration with it."""
-    after = change.check()
-    for warning in after.warnings:
-        if warning not in before.warnings:
-            out.print(f"[yellow]warning[/yellow] {escape(str(warning))}")
-    if dry_run:
-        out.print(f"[green]ok[/green] {escape(what)} right; nothing was written (--dry-run)")
-    else:
-        files = ", ".join(str(path) for path in map(_shown, change.write()))
-        out.print(f"[green]ok[/green] {escape(what)} in {escape(files)}")
-    return after
-
-
-def _shown(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _asked(option: str, question: str, kind: click.Choice[str] | None = None) -> str:

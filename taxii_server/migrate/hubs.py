@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from taxii_server.catalog import FILED, Catalog, read_files
-from taxii_server.errors import StorageError
+from taxii_server.errors import StorageError, StorageUnavailable
 from taxii_server.migrate.moving import MigrateError, Targets
 from taxii_server.migrate.names import choose_names, kept_ids
-from taxii_server.migrate.old import OldCollection, OldServer
+from taxii_server.migrate.old import OldServer
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings
 from taxii_server.storage import open_store
@@ -43,12 +43,15 @@ def rehearsal(settings: Settings) -> Iterator[tuple[Hub, Store | None]]:
 
 
 def existing(settings: Settings) -> Store | None:
-    """The store of the settings as it is; None when there is none yet."""
+    """The store of the settings as it is; None when there is none yet. Raises StorageUnavailable."""
     if not settings.uses_mongodb and not Path(settings.store.removeprefix("sqlite:///")).exists():
         return None
     store = open_store(settings.store)
     try:
         store.state()
+    except StorageUnavailable:
+        store.close()
+        raise
     except StorageError:
         store.close()
         return None
@@ -74,10 +77,6 @@ def find_targets(catalog: Catalog, server: OldServer, submitter: str) -> Targets
             "takes, and run 'taxii-server policy apply'"
         )
     return found
-
-
-def _keyed(server: OldServer) -> list[tuple[tuple[str, str], OldCollection]]:
-    return [((each.root, each.id), each) for each in server.collections]
 
 
 def find_partners(catalog: Catalog, server: OldServer) -> dict[str, str]:

@@ -34,9 +34,16 @@ class MedallionMongo:
     def __init__(self, uri: str, config: Config | None) -> None:
         try:
             self._client: MongoClient[Document] = MongoClient(uri, appname="taxii-server migrate")
-            self._names, self._server = self._look(config)
         except (PyMongoError, ValueError) as error:
-            raise SourceError(f"the MongoDB of medallion cannot be read: {error}") from error
+            raise _unreadable(error) from error
+        try:
+            self._names, self._server = self._look(config)
+        except PyMongoError as error:
+            self.close()
+            raise _unreadable(error) from error
+        except SourceError:
+            self.close()
+            raise
 
     @property
     def server(self) -> OldServer:
@@ -73,7 +80,7 @@ class MedallionMongo:
         try:
             return sum(self._client[name]["objects"].estimated_document_count() for name in self._names)
         except PyMongoError as error:
-            raise SourceError(f"the MongoDB of medallion cannot be read: {error}") from error
+            raise _unreadable(error) from error
 
     def objects(self) -> Iterator[OldObject | Unreadable]:
         streams = [self._objects_of(name) for name in self._names]
@@ -87,10 +94,16 @@ class MedallionMongo:
                 for row in rows:
                     yield _object_of(root, row)
         except PyMongoError as error:
-            raise SourceError(f"the MongoDB of medallion cannot be read: {error}") from error
+            raise _unreadable(error) from error
 
     def close(self) -> None:
         self._client.close()
+
+
+def _unreadable(error: Exception) -> SourceError:
+    # What the driver adds is about its own timeouts and what it knows of every server.
+    reason = str(error).partition(" (configured timeouts")[0]
+    return SourceError(f"the MongoDB of medallion cannot be read: {reason}")
 
 
 def _object_of(root: str, row: Document) -> OldObject | Unreadable:

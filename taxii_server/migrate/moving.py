@@ -25,8 +25,10 @@ from taxii_server.stix.parse import JsonLimits, read_envelope
 from taxii_server.storage.base import Store
 from taxii_server.times import format_position
 
-#: Bytes of text after which a portion ends in any case.
+#: Bytes of text that make a portion, however few objects they are.
 _PORTION_BYTES = 16_000_000
+#: So many times a portion is held in memory at most, while its last date has not ended.
+_MOST_PORTIONS = 10
 #: (path of the API root, id of the collection on the old server) -> the collection here
 Targets = Mapping[tuple[str, str], Collection]
 
@@ -216,13 +218,17 @@ def _is_one_of(entry: Incoming, there: set[tuple[str, bytes]]) -> bool:
 
 
 def _portions(placed: Iterable[Placed[OldObject]]) -> Iterator[list[Placed[OldObject]]]:
+    """The objects in portions, which end where a date ends, if that is not too far away: what came in one POST has one
+    date, and guards judge it as a whole."""
     portion: list[Placed[OldObject]] = []
     size = 0
     for each in placed:
-        portion.append(each)
-        size += len(each.what.text)
-        if len(portion) == PORTION or size > _PORTION_BYTES:
+        is_full = len(portion) >= PORTION or size > _PORTION_BYTES
+        is_too_much = len(portion) >= _MOST_PORTIONS * PORTION or size > _MOST_PORTIONS * _PORTION_BYTES
+        if is_full and (is_too_much or each.what.added != portion[-1].what.added):
             yield portion
             portion, size = [], 0
+        portion.append(each)
+        size += len(each.what.text)
     if portion:
         yield portion

@@ -17,9 +17,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from tests.e2e.server import environment
+from tests.e2e.server import _end_with_parent, environment
 
 #: `taxii-server PYTHON FILE` runs a script in such a process: the clients of the scripts are imported, too.
 PYTHON = "--run-python"
@@ -47,8 +48,9 @@ def forking(folder: Path) -> Iterator[Path]:
     shim.write_text(_SHIM.format(python=sys.executable, path=str(path)))
     shim.chmod(0o755)
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.docs.commands", str(path)], stdout=subprocess.PIPE, env=environment()
-    ) as server:
+        [sys.executable, "-m", "tests.docs.commands", str(path)], stdout=subprocess.PIPE, env=environment(),
+        preexec_fn=partial(_end_with_parent, os.getpid()),
+    ) as server:  # fmt: skip
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
         try:

@@ -133,9 +133,8 @@ def _fixed(clock: Clock) -> Iterator[None]:
     choices = SimpleNamespace(choices=lambda _steps, k: [POSITION_UNIT * step for step in steps(k)])
     tokens = SimpleNamespace(token_bytes=lambda count: bytes(step - 1 for step in steps(count)))
     with ExitStack() as stack:
-        stack.enter_context(patch("taxii_server.storage.sqlite._random", choices))
+        stack.enter_context(patch("taxii_server.storage.positions.secrets", tokens))
         stack.enter_context(patch("taxii_server.storage.bands._random", choices))
-        stack.enter_context(patch("taxii_server.storage.mongo.secrets", tokens))
         stack.enter_context(patch("taxii_server.service.visit.now_position", clock))
         yield
 

@@ -78,8 +78,10 @@ def order(hub: Hub) -> list[tuple[str, str]]:
 KILLED = """
 import os, signal, sys
 from taxii_server.cli import main
+from taxii_server.migrate import moving
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
+moving.PORTION = 100
 left = [2]
 def die(store):
     left[0] -= 1
@@ -97,9 +99,9 @@ main(sys.argv[1:])
 
 
 def test_a_run_that_is_killed_is_continued_with_the_same_dates(hub: Hub, tmp_path: Path) -> None:
-    """Killed twice in the middle, in POSTs of two hundred objects with one date; then it is as one that was not."""
+    """Killed twice in the middle, in POSTs of forty objects with one date; then it is as one that was not."""
     objects = [
-        (ONE if number % 3 else TWO, START + 1_000_000 * (number // 200), indicator(number)) for number in range(2300)
+        (ONE if number % 3 else TWO, START + 1_000_000 * (number // 40), indicator(number)) for number in range(500)
     ]
     source = write(tmp_path, objects)
     flags = ("--store", hub.store) if hub.store else ()
@@ -152,20 +154,23 @@ def test_what_is_refused_is_named_with_its_property_and_comes_later(tmp_path: Pa
     assert [id_ for id_, _ in order(hub)][-1] == bad["id"]
 
 
+def _guard(hub: Hub) -> None:
+    """Collection one holds back customers from now on."""
+    policy = hub.folder / "config/policy.toml"
+    what = 'collection = "one"\nwhat = { label = "customer" }\nact = "quarantine"\n'
+    guard = f'id = "customers"\nwhy = "contract"\n{what}'
+    policy.write_text(f"{policy.read_text()}\n[[guard]]\n{guard}")
+    hub.run("policy", "apply")
+
+
 def test_guards_stop_what_they_would_stop_in_a_post(tmp_path: Path) -> None:
     named = {**indicator(1), "labels": ["customer"]}
     refers = relationship(named["id"], indicator(2)["id"])
     source = write(tmp_path, [(ONE, START, named), (ONE, START + 100, refers), (TWO, START + 200, named)])
     hub = Hub(tmp_path / "new")
     hub.migrate("medallion", write(tmp_path, []))
-    policy = hub.folder / "config/policy.toml"
-    what = 'collection = "one"\nwhat = { label = "customer" }\nact = "quarantine"\n'
-    guard = f'id = "customers"\nwhy = "contract"\n{what}'
-    policy.write_text(f"{policy.read_text()}\n[[guard]]\n{guard}")
-    hub.run("policy", "apply")
-    report = hub.migrate(
-        "medallion", write(tmp_path, [(ONE, START, named), (ONE, START + 100, refers), (TWO, START + 200, named)])
-    )
+    _guard(hub)
+    report = hub.migrate("medallion", source)
     assert {(each["collection"], each["id"], each["what"]) for each in report["left"]} == {
         ("one", named["id"], "quarantined"),
         ("one", refers["id"], "quarantined"),
@@ -175,6 +180,19 @@ def test_guards_stop_what_they_would_stop_in_a_post(tmp_path: Path) -> None:
     again = hub.migrate("medallion", source)
     assert again["total"] == {**report["total"], "stored": 0, "present": 1}
     assert len(json.loads(hub.run("quarantine", "list", "--json").stdout)["quarantine"]) == 2
+
+
+def test_a_post_is_judged_as_a_whole_however_large_it_was(tmp_path: Path) -> None:
+    """What refers to something held that comes fifteen hundred objects later in the same POST is held as well."""
+    named = {**indicator(1), "labels": ["customer"]}
+    refers = relationship(named["id"], indicator(2)["id"])
+    post = [refers, *(indicator(number) for number in range(1500)), named]
+    hub = Hub(tmp_path / "new")
+    hub.migrate("medallion", write(tmp_path, []))
+    _guard(hub)
+    report = hub.migrate("medallion", write(tmp_path, [(ONE, START, stix) for stix in post]))
+    assert {each["id"] for each in report["left"]} == {refers["id"], named["id"]}
+    assert report["total"]["stored"] == 1500
 
 
 def test_a_hub_in_use_is_moved_into_only_if_that_is_meant(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from taxii_server.auth.secrets import PasswordChecker
 from taxii_server.storage import open_store
 from tests.migrate.conftest import NN, RO, RW, USERS, Old
-from tests.migrate.hub import Hub
+from tests.migrate.hub import Hub, run
 from tests.migrate.stix import EVERY, HIDDEN, RED_ID
 
 KINDS = {"medallion_file": "medallion", "medallion_mongo": "medallion", "opentaxii": "opentaxii"}
@@ -28,7 +29,7 @@ def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if not old.password:
         secrets = dict(line.split("\t")[::2] for line in tokens.read_text().splitlines())
         assert stat.S_IMODE(tokens.stat().st_mode) == 0o600
-        old.password = secrets[old.user]
+        old = replace(old, password=secrets[old.user])
     return old, hub, report
 
 
@@ -151,3 +152,20 @@ def test_medallions_collections_keep_ids_titles_and_rights(medallion_file: Old, 
     discovery = hub.read("/taxii2/", "alice")
     assert (discovery["title"], discovery["contact"]) == ("Some TAXII Server", "soc@example.com")
     assert discovery["api_roots"] == ["/trustgroup1/"]
+
+
+def test_a_source_that_is_none_is_refused_with_what_to_name(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    (tmp_path / "memory.json").write_text('{"backend": {"module_class": "MemoryBackend"}, "users": {"a": "b"}}')
+    (tmp_path / "directory.json").write_text('{"backend": {"module_class": "DirectoryBackend"}}')
+    for source, words in (
+        ("none.json", "cannot be read"),
+        ("other.json", "no '/discovery' in it"),
+        ("memory.json", "keeps everything in memory"),
+        ("directory.json", "'DirectoryBackend' is not one that can be read"),
+        ("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200", "the MongoDB of medallion cannot be read: 127.0.0.1:1"),
+    ):
+        place = source if "://" in source else tmp_path / source
+        done = run("migrate", "medallion", place, "--new-hub", tmp_path / "new", status=1)
+        assert words in done.stderr, done.stderr
+        assert not (tmp_path / "new").exists()

@@ -18,7 +18,7 @@ from taxii_server.errors import ConfigError
 from taxii_server.mirror import state as states
 from taxii_server.mirror.connection import Stopped
 from taxii_server.mirror.run import Surroundings
-from taxii_server.mirror.running import job_of
+from taxii_server.mirror.running import Service, job_of
 from taxii_server.storage.quarantine import EntryQuery
 from tests.certificates import authority, server_certificate
 from tests.e2e.server import lanes
@@ -238,6 +238,30 @@ def test_a_run_that_is_told_to_end_ends_in_the_middle_of_a_pause(small_hub: Hub)
         mirror = small_hub.mirror("pull", peer.url, small_hub.lane())
         with pytest.raises(Stopped):
             job_of(small_hub.world.hub, mirror, around).run()
+
+
+def test_a_service_that_begins_anew_leaves_a_peer_alone_as_long_as_it_asked(small_hub: Hub) -> None:
+    reply = Reply({}, status=503, headers={"Retry-After": "86000"})
+    with upstream(in_turn(reply, page([indicator()]))) as peer:
+        mirror = small_hub.mirror("pull", peer.url, small_hub.lane())
+        assert Service(small_hub.world.hub)._begin_s(mirror) == 0
+        (report,) = Service(small_hub.world.hub).once([mirror], threading.Event())
+        assert report.retry_after_s == 86000
+        assert 85_000 < Service(small_hub.world.hub)._begin_s(mirror) <= 86_000
+        assert small_hub.run(mirror).error == "", "an operator who pulls by hand need not wait"
+        assert Service(small_hub.world.hub)._begin_s(mirror) == 0
+
+
+def test_a_mirror_that_does_not_fit_is_told_and_the_next_one_is_run(small_hub: Hub) -> None:
+    told: list[str] = []
+    with upstream(in_turn(page([indicator()]))) as peer:
+        wrong = small_hub.mirror("pull", peer.url, small_hub.lane(), partner="ro")
+        right = small_hub.mirror("pull", peer.url, small_hub.lane())
+        service = Service(small_hub.world.hub, lambda report: told.append(report.error))
+        first, second = service.once([wrong, right], threading.Event())
+    assert "may not write" in first.error
+    assert (second.error, second.counts.stored) == ("", 1)
+    assert told == [first.error, ""]
 
 
 def test_a_partner_that_may_not_post_any_more_does_not(small_hub: Hub) -> None:
