@@ -60,7 +60,7 @@ class Hub:
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
         self._copies: Copies | None = None
-        self._looks = Together[None, StoreState](lambda asked: [store.state()] * len(asked), wait_s=_TURN_S)
+        self._looks = Together[None, StoreState](lambda asked, limit_s: [store.state()] * len(asked), wait_s=_TURN_S)
         self._lock = threading.Lock()
         self._moment_of = (0, -1)
         self._moment = POSITION_MAX
