@@ -19,7 +19,7 @@ RED = "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1"
 PAGES = [
     f"/console/operator/{name}"
     for name in (
-        "", "partners/", "policy/", "explain/", f"explain/?object={A}", f"explain/?object={A}&partner=rw", "what-if/",
+        "partners/", "policy/", "explain/", f"explain/?object={A}", f"explain/?object={A}&partner=rw", "what-if/",
         "held/", "ledger/", f"ledger/?what=received&object={A}", f"ledger/?what=recall&object={A}",
         "ledger/?what=did&partner=rw", "health/",
     )
