@@ -58,9 +58,7 @@ def entries() -> Any:
             review = Review(visit(), root, collection.id)
         except NotFound:
             continue
-        found = review.entries(
-            states, _A_PAGE + 1, entry_after(request.args.get("next")) if request.args.get("in") else None
-        )
+        found = review.entries(states, _A_PAGE + 1, place)
         last = found[_A_PAGE - 1].entry if len(found) > _A_PAGE else None
         url = path_of(f"{PREFIX}/{root}/collections/{collection.id}/quarantine/")
         boxes.append(Box(collection, found[:_A_PAGE], url, "" if last is None else f"{last.held}-{last.id}"))
