@@ -140,7 +140,7 @@ class Change:
             edit(document)
             result = tomlkit.dumps(document).rstrip("\r\n") + "\n"
             whole = tomllib.loads(result) == expected
-        except (TOMLKitError, tomllib.TOMLDecodeError, AttributeError, TypeError):
+        except (TOMLKitError, tomllib.TOMLDecodeError, AttributeError, IndexError, TypeError):
             whole = False
         if not whole:
             raise _refused(path, ".".join(keys), f"cannot be changed by a command; {by_hand}")
@@ -195,12 +195,9 @@ def _shown(path: Path) -> Path:
 
 
 def _insert_before_tables(document: tomlkit.TOMLDocument, key: str, value: list[str]) -> None:
-    """A key of the top table has to stand before the first table of the file."""
-    tables = [name for name, item in document.items() if isinstance(item, dict)]
-    kept = {name: document.pop(name) for name in tables}
-    document.append(key, tomlkit.item(value))
-    for name, item in kept.items():
-        document.append(name, item)
+    """A key of the top table stands after the others of it: before the first table, and before what is said of that."""
+    others = [name for name, item in document.items() if not isinstance(item, dict)]
+    document._insert_after(others[-1], key, tomlkit.item(value))
 
 
 def _problems(settings: Settings) -> tuple[Problem, ...]:

@@ -19,7 +19,8 @@ from taxii_server.migrate.places import Placed, place
 from taxii_server.service.book import Book
 from taxii_server.service.cursor import derived_key
 from taxii_server.service.hub import Hub
-from taxii_server.service.posting import PORTION, Incoming
+from taxii_server.service.labelling import PORTION
+from taxii_server.service.posting import Incoming
 from taxii_server.stix.canonical import digest
 from taxii_server.stix.parse import JsonLimits, read_envelope
 from taxii_server.storage.base import Store

@@ -37,7 +37,7 @@ _MAX_REDIRECTS = 5
 _WHOLE = 10
 _CHUNK = 65_536
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-_MAX_SHOWN = 300
+_MAX_SHOWN = 500
 
 
 class PeerError(TaxiiServerError):
@@ -48,6 +48,10 @@ class PeerError(TaxiiServerError):
 
     retry_after_s: float | None = None
     waited = False
+
+    def __init__(self, message: str) -> None:
+        # Parts of it come from the peer.
+        super().__init__(_printable(message))
 
 
 class PeerUnavailable(PeerError):

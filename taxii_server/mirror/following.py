@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from taxii_server import audit
 from taxii_server.mirror.connection import Stopped
+from taxii_server.mirror.intake import key_of, writable
 from taxii_server.mirror.papers import Papers
 from taxii_server.mirror.peer import Peer
 from taxii_server.mirror.run import Report, Surroundings, actor_of
@@ -17,7 +18,6 @@ from taxii_server.mirror.schema import Mirror
 from taxii_server.mirror.walk import Asked, Cursor, Page, Walk
 from taxii_server.model import Record
 from taxii_server.service.hub import Hub
-from taxii_server.times import instant_key
 
 #: Objects of one transaction.
 _PORTION = 100
@@ -37,7 +37,7 @@ class Following:
         self._around = around
 
     def run(self, *, sure: bool = False) -> None:
-        """Look, ask, delete. Raises PeerError, WalkBroken, Stopped: nothing is deleted unless all was looked at."""
+        """Look, ask, delete. Raises PeerError, WalkBroken, Stopped, Forbidden; nothing goes before all is looked at."""
         total = self._papers.count()
         if not total:
             return
@@ -101,10 +101,9 @@ class Following:
     def _delete(self, ids: Sequence[str]) -> None:
         """Delete what the mirror brought of these objects, as its partner; the ledger tells of it first."""
         hub, mirror = self._hub, self._mirror
-        hub.follow()
+        collection = writable(hub, mirror)
         snapshot = hub.snapshot
-        collection = snapshot.catalog.collections[mirror.collection]
-        brought = {id_: {_key(version) for version in self._papers.versions(id_)} for id_ in ids}
+        brought = {id_: {key_of(version) for version in self._papers.versions(id_)} for id_ in ids}
         facts = {"collection": collection.name, "policy": snapshot.catalog.digest, "epoch": snapshot.epoch}
         noted: set[int] = set()
 
@@ -126,10 +125,3 @@ class Following:
         self._report.deleted += len({record.id for record in gone})
         audit.record("mirrored-deletions", mirror=mirror.name, partner=mirror.partner, collection=collection.name,
                      count=len(gone))  # fmt: skip
-
-
-def _key(version: str) -> str:
-    try:
-        return instant_key(version)
-    except ValueError:
-        return version

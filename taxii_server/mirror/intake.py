@@ -17,7 +17,8 @@ from taxii_server.mirror.schema import Mirror
 from taxii_server.mirror.walk import Page
 from taxii_server.model import Record
 from taxii_server.service.hub import Hub
-from taxii_server.service.posting import PORTION, Added
+from taxii_server.service.labelling import PORTION
+from taxii_server.service.posting import Added
 from taxii_server.stix.canonical import digest
 from taxii_server.stix.parse import Item, JsonLimits, read_envelope
 from taxii_server.times import instant_key
@@ -46,6 +47,16 @@ class Counts:
             self.refused += 1
         if len(self.refusals) < _MAX_LISTED:
             self.refusals.append((id_, version, reason))
+
+
+def writable(hub: Hub, mirror: Mirror) -> Collection:
+    """The mirror's collection under the catalog in force now. Raises Forbidden when its partner may not write to it."""
+    hub.follow()
+    catalog = hub.snapshot.catalog
+    collection = catalog.collections.get(mirror.collection)
+    if collection is None or not catalog.rights(collection, mirror.partner).write:
+        raise Forbidden(f"{mirror.partner} may not write to {mirror.collection} (see writers in its file)")
+    return collection
 
 
 class Intake:
@@ -79,7 +90,7 @@ class Intake:
 
     def store(self, items: Sequence[Item]) -> None:
         """Store these. Raises Forbidden when the partner may not post there any more, StorageUnavailable."""
-        collection = self.collection()
+        collection = writable(self._hub, self._mirror)
         present = self._hub.store.lookup({id_ for item in items if (id_ := named(item.value)[0])}) if items else {}
         fresh: list[Item] = []
         for item in items:
@@ -92,16 +103,6 @@ class Intake:
         for start in range(0, len(fresh), most):
             self._store(collection, fresh[start : start + most], present)
 
-    def collection(self) -> Collection:
-        """The collection under the catalog in force now. Raises Forbidden."""
-        self._hub.follow()
-        catalog = self._hub.snapshot.catalog
-        name, partner = self._mirror.collection, self._mirror.partner
-        collection = catalog.collections.get(name)
-        if collection is None or not catalog.rights(collection, partner).write:
-            raise Forbidden(f"{partner} may not write to {name} (see writers in its file)")
-        return collection
-
     # ---- what is here already
 
     def _is_here(self, item: Item, collection: Collection, present: Mapping[str, Sequence[Record]]) -> bool:
@@ -113,7 +114,7 @@ class Intake:
         records = [record for record in present.get(id_, ()) if record.collection == collection.id]
         if not records:
             return False
-        key = _key(version)
+        key = key_of(version)
         same = [record for record in records if not version or record.version_key == key]
         return bool(same) and digest(item.value) in {record.digest for record in same}
 
@@ -128,7 +129,7 @@ class Intake:
             if (record.collection, record.submitter) == (collection.id, partner)
         }
         versions = [named(item.value) for item in items]
-        new = [each for each in versions if each[0] and (each[0], _key(each[1])) not in theirs]
+        new = [each for each in versions if each[0] and (each[0], key_of(each[1])) not in theirs]
         self._papers.bring(new)
         results = self._add(collection, items)
         failed = {versions[place] for place, added in enumerate(results) if not added.ok}
@@ -195,7 +196,8 @@ def named(value: Any) -> tuple[str, str]:
     return id_ if isinstance(id_, str) else "", version if isinstance(version, str) else ""
 
 
-def _key(version: str) -> str:
+def key_of(version: str) -> str:
+    """What orders the version as an instant; the text itself when it is none."""
     try:
         return instant_key(version)
     except ValueError:

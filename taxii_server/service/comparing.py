@@ -78,7 +78,7 @@ def compare(
     counts = rehearsal.count_by_label()
     coarse = sum(counts.get(number, 0) for number in book.coarse())
     if coarse:
-        Writer(rehearsal, book, tuple).relabel(lambda done: progress(done, coarse))
+        Writer(rehearsal, book, tuple).labelling.relabel(lambda done: progress(done, coarse))
         counts = rehearsal.count_by_label()
     return compare_labels(book, counts, old, new, store.present())
 

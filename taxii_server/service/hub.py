@@ -60,7 +60,7 @@ class Hub:
         self._snapshot: Snapshot | None = None
         self._seal: CursorSeal | None = None
         self._copies: Copies | None = None
-        self._looks = Together[None, StoreState](lambda asked: [store.state()] * len(asked), wait_s=_TURN_S)
+        self._looks = Together[None, StoreState](lambda asked, limit_s: [store.state()] * len(asked), wait_s=_TURN_S)
         self._lock = threading.Lock()
         self._moment_of = (0, -1)
         self._moment = POSITION_MAX
@@ -169,8 +169,8 @@ class Hub:
     def _relabel(self, catalog: Catalog, progress: Callable[[int], None]) -> None:
         is_done = False
         try:
-            self.writer.relabel(progress)
-            self.writer.relabel_released(catalog.policy)
+            self.writer.labelling.relabel(progress)
+            self.writer.labelling.relabel_released(catalog.policy)
             is_done = True
         finally:
             self.meter.set(TASK_RUN, time.time(), "relabel")
@@ -244,7 +244,7 @@ class Hub:
             if self._snapshot is not None and self._snapshot.epoch >= epoch:
                 return
             self._snapshot = Snapshot(epoch, sights.catalog, sights, reader)
-            self.writer.readers = sights.readers
+            self.writer.labelling.readers = sights.readers
         _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)
 
     def visit(self, actor: Actor, renew: Callable[[], Snapshot] | None = None) -> Visit:

@@ -253,7 +253,7 @@ class Verifier:
                 self._store.inspection.mend(some)
         ids = sorted(todo.relabel | {record.id for record in todo.mend})
         for start in range(0, len(ids), PORTION):
-            writer.relabel_by(ids[start : start + PORTION], self._traits, frozenset(todo.shown))
+            writer.labelling.relabel_by(ids[start : start + PORTION], self._traits, frozenset(todo.shown))
             self._progress("repairing", min(start + PORTION, len(ids)), len(ids))
 
     def _traits(self, ids: Sequence[str]) -> dict[int, Traits]:

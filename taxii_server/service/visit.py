@@ -146,6 +146,8 @@ class Visit:
 
         Raises StorageUnavailable.
         """
+        if not items:
+            return
         facts = self._facts(200, collection.name, resource="console")
         content = content and self.actor.origin.method != "HEAD"
         self.ledger.delivered(self.actor, facts, items, object_id=object_id, content=content)()

@@ -84,7 +84,7 @@ class MongoStore(Store):
             fits=share_no_id,
             ran=lambda count: self.wrote_together(count),
         )
-        self._statuses = Together(self._save_statuses, wait_s=write_timeout_s)
+        self._statuses = Together(self._save_statuses, wait_s=timeout_s)
         self._sweep_at = 0.0
         #: whether there may be records whose terms are not known: nobody adds any
         self._may_lack_terms = True
@@ -139,7 +139,7 @@ class MongoStore(Store):
     def write(self, ids: Collection[str], planner: Planner) -> tuple[int, ...]:
         return self._writes.do(Write(tuple(ids), planner))
 
-    def _write_all(self, writes: Sequence[Write]) -> list[tuple[int, ...] | Exception]:
+    def _write_all(self, writes: Sequence[Write], limit_s: float) -> list[tuple[int, ...] | Exception]:
         """One transaction for all of these, and one for each with an event."""
         wanted = [id_ for write in writes for id_ in write.ids]
         alone: list[int] = []
@@ -163,8 +163,8 @@ class MongoStore(Store):
             self.before_commit()
             return joined.results(positions)
 
-        results = self._connection.transaction(run)
-        return with_those_alone(results, alone, writes, self._write_all)
+        results = self._connection.transaction(run, limit_s)
+        return with_those_alone(results, alone, writes, self._write_all, limit_s)
 
     def _write_event(
         self, inside: InsideMongo, event: EventPlanner | None, positions: Sequence[int], at: int
@@ -301,7 +301,7 @@ class MongoStore(Store):
     def save_status(self, status: StoredStatus) -> None:
         self._statuses.do(status)
 
-    def _save_statuses(self, statuses: Sequence[StoredStatus]) -> list[None]:
+    def _save_statuses(self, statuses: Sequence[StoredStatus], limit_s: float) -> list[None]:
         changes: list[DeleteMany | ReplaceOne[Document]] = []
         sweeps = time.monotonic() >= self._sweep_at
         if sweeps:

@@ -168,18 +168,21 @@ class Connection:
     def _limit_s(self, patient: bool) -> float:
         return max(self._timeout_s, _PATIENCE_S) if patient else self._timeout_s
 
-    def transaction(self, body: Callable[[Database[Document], ClientSession, Document], T]) -> T:
+    def transaction(
+        self, body: Callable[[Database[Document], ClientSession, Document], T], limit_s: float | None = None
+    ) -> T:
         """What `body` returns, after its commit. Serial over all processes; durable on a majority.
 
         `body` gets the clock document as the transaction found it and may be called again. It may abort
         the transaction itself, and whatever else it raises aborts it and reaches the caller.
-        Raises StorageUnavailable when there was no turn, or no commit, within `write_timeout_s`.
+        Raises StorageUnavailable when there was no turn, or no commit, within `limit_s`, else `write_timeout_s`.
         """
-        deadline = time.monotonic() + self._write_timeout_s
+        limit_s = self._write_timeout_s if limit_s is None else limit_s
+        deadline = time.monotonic() + limit_s
         process = self._process()
         # Threads of one process wait here in peace; only processes have to try again.
-        if not process.turn.acquire(timeout=self._write_timeout_s):
-            raise StorageUnavailable(f"MongoDB at {self.where}: no turn to write in {self._write_timeout_s:g} s")
+        if not process.turn.acquire(timeout=limit_s):
+            raise StorageUnavailable(f"MongoDB at {self.where}: no turn to write in {limit_s:g} s")
         try:
             wait_s = 0.001
             look_at = time.monotonic() + ABANDONED_S

@@ -144,18 +144,18 @@ class SQLiteStore(Store):
     def write(self, ids: Collection[str], planner: Planner) -> tuple[int, ...]:
         return self._writes.do(Write(tuple(ids), planner))
 
-    def _write_all(self, writes: Sequence[Write]) -> list[tuple[int, ...] | Exception]:
+    def _write_all(self, writes: Sequence[Write], limit_s: float) -> list[tuple[int, ...] | Exception]:
         """One transaction for all of these, and one for each with an event."""
         try:
-            return self._write_joined(writes)
+            return self._write_joined(writes, limit_s)
         except StorageUnavailable as error:
             if len(writes) > 1 and isinstance(error.__cause__, sqlite3.Error) and not _is_of_the_database(error):
                 # Something in one of them: they are tried one by one (see Together).
                 raise StorageError(str(error)) from error
             raise
 
-    def _write_joined(self, writes: Sequence[Write]) -> list[tuple[int, ...] | Exception]:
-        with self._database.writing_connection() as connection:
+    def _write_joined(self, writes: Sequence[Write], limit_s: float) -> list[tuple[int, ...] | Exception]:
+        with self._database.writing_connection(limit_s=limit_s) as connection:
             db = connection.db
             (log_length,) = db.execute(LOG_LENGTH).fetchone()
             wanted = [id_ for write in writes for id_ in write.ids]
@@ -164,7 +164,7 @@ class SQLiteStore(Store):
             if not joined.plan.is_empty():
                 positions = self._carry_out(connection, joined.plan)
                 self.before_commit()
-        return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all)
+        return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all, limit_s)
 
     def _carry_out(self, connection: Connection, plan: Plan) -> tuple[int, ...]:
         """Write what the plan says; the positions of its insertions."""
@@ -323,8 +323,9 @@ class SQLiteStore(Store):
     def save_status(self, status: StoredStatus) -> None:
         self._statuses.do(status)
 
-    def _save_statuses(self, statuses: Sequence[StoredStatus]) -> list[None]:
-        with self._database.writing() as db:
+    def _save_statuses(self, statuses: Sequence[StoredStatus], limit_s: float) -> list[None]:
+        with self._database.writing_connection(limit_s=limit_s) as connection:
+            db = connection.db
             db.execute("DELETE FROM statuses WHERE expires <= ?", (self._now(),))
             db.executemany(
                 "INSERT OR REPLACE INTO statuses (id, api_root, submitter, body, expires) VALUES (?, ?, ?, ?, ?)",

@@ -176,11 +176,15 @@ class Database:
             yield connection.db
 
     @contextmanager
-    def writing_connection(self, *, firm: bool = False) -> Iterator[Connection]:
-        """The same, with the connection and its table `wanted`. A firm one survives a power failure in any case."""
+    def writing_connection(self, *, firm: bool = False, limit_s: float | None = None) -> Iterator[Connection]:
+        """The same, with the connection and its table `wanted`. A firm one survives a power failure in any case.
+
+        `limit_s`: how long to wait for other threads, if not `timeout_s`.
+        """
         writer = self._writer
-        if not writer.acquire(timeout=self._timeout_s):
-            raise StorageUnavailable(f"{self.path}: another write takes more than {self._timeout_s:g} s")
+        wait_s = self._timeout_s if limit_s is None else limit_s
+        if not writer.acquire(timeout=wait_s):
+            raise StorageUnavailable(f"{self.path}: another write takes more than {wait_s:g} s")
         try:
             with (
                 self.connection() as connection,

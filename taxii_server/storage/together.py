@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
@@ -24,6 +25,8 @@ R = TypeVar("R")
 WRITES_TOGETHER = 64
 #: Ids that one transaction is about, when several writes share it: as many as one large post has.
 _MAX_IDS = 1000
+#: The part of its time that a run has at least, however long its jobs have waited.
+_LEAST = 1 / 6
 
 
 @dataclass(slots=True)
@@ -31,6 +34,8 @@ class _Ticket(Generic[J, R]):
     """A job that waits, and what became of it."""
 
     job: J
+    #: when its time is over (monotonic)
+    until: float
     #: set when there is a result, or when it is this thread's turn to run what waits
     ready: threading.Event = field(default_factory=threading.Event)
     leads: bool = False
@@ -51,16 +56,17 @@ class _Line(Generic[J, R]):
 class Together(Generic[J, R]):
     """Runs jobs of the threads of a process, several in one run where they meet.
 
-    `run` gets the jobs in the order in which they came and gives for each its result, or the exception that its caller
-    gets; it never has two runs at once. When it raises StorageUnavailable, all of them get that; after anything
-    else each job is run by itself, so that one that cannot be done takes no other down. `most` limits the jobs of a
-    run, and `fits` says whether a job may join those that are in it. A job that gets no turn in `wait_s` raises
-    StorageUnavailable. `ran` is told how many jobs each run had. Safe across a fork.
+    `run` gets the jobs in the order in which they came, and how long it may take, and gives for each its result, or the
+    exception that its caller gets; it never has two runs at once. What a job waited for its turn is taken from the time
+    of its run, so that nobody waits for one time limit after the other. When it raises StorageUnavailable, all of them
+    get that; after anything else each job is run by itself, so that one that cannot be done takes no other down. `most`
+    limits the jobs of a run, and `fits` says whether a job may join those that are in it. A job that gets no turn in
+    `wait_s` raises StorageUnavailable. `ran` is told how many jobs each run had. Safe across a fork.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[J]], Sequence[R | Exception]],
+        run: Callable[[Sequence[J], float], Sequence[R | Exception]],
         *,
         wait_s: float,
         most: int = WRITES_TOGETHER,
@@ -79,7 +85,7 @@ class Together(Generic[J, R]):
         pid = os.getpid()
         # Whoever waits in a parent process waits there.
         line = self._lines.get(pid) or self._lines.setdefault(pid, _Line())
-        ticket = _Ticket[J, R](job)
+        ticket = _Ticket[J, R](job, time.monotonic() + self._wait_s)
         with line.lock:
             line.waiting.append(ticket)
             ticket.leads, line.is_busy = not line.is_busy, True
@@ -137,7 +143,8 @@ class Together(Generic[J, R]):
 
     def _run_all(self, batch: Sequence[_Ticket[J, R]]) -> None:
         try:
-            outcomes = self._run([ticket.job for ticket in batch])
+            left_s = min(ticket.until for ticket in batch) - time.monotonic()
+            outcomes = self._run([ticket.job for ticket in batch], max(left_s, self._wait_s * _LEAST))
         except StorageUnavailable as error:
             for number, ticket in enumerate(batch):
                 ticket.error = error if number == 0 else _same(error)
@@ -241,12 +248,13 @@ def with_those_alone(
     results: list[tuple[int, ...] | Exception],
     alone: Sequence[int],
     writes: Sequence[Write],
-    run: Callable[[Sequence[Write]], list[tuple[int, ...] | Exception]],
+    run: Callable[[Sequence[Write], float], list[tuple[int, ...] | Exception]],
+    limit_s: float,
 ) -> list[tuple[int, ...] | Exception]:
     """The results, with those of the writes that need a transaction of their own, which run now."""
     for number in alone:
         try:
-            (results[number],) = run([writes[number]])
+            (results[number],) = run([writes[number]], limit_s)
         except Exception as error:  # noqa: BLE001 - it reaches the caller of this write
             results[number] = error
     return results

@@ -7,12 +7,16 @@ them, those that came together at once, within FLUSH_S. They then survive the pr
 
 Why the files of dead workers are merged: their counts stay, and a worker that is replaced every minute does not leave
 a file behind every minute.
+
+Why files are given all their room when they are made: they are mapped into memory, and a page for which the disk has no
+room ends the process that touches it. Whatever goes wrong here costs numbers and nothing else.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -33,8 +37,11 @@ from prometheus_client.registry import Collector
 
 from taxii_server.metering import Meter, Metric
 
+_log = logging.getLogger(__name__)
 #: So many are written at once by whoever hands over one more, where no loop does it.
 _MOST_WAITING = 2000
+#: Room for each file: for some thousand values, of which a hub with 100 partners has about as many.
+_FILE_BYTES = 1024 * 1024
 _PREFIX = "taxii-server-metrics-"
 _OWNER, _MERGING = "owner.lock", "merging.lock"
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -53,6 +60,7 @@ class PrometheusMeter(Meter):
         self._lock = threading.Lock()
         self._pid = 0
         self._dead: set[int] = set()
+        self._failing = False
         self._parents: dict[Metric, Any] = {}
         self._children: dict[tuple[Metric, tuple[str, ...]], Any] = {}
         os.register_at_fork(after_in_child=self._after_fork)
@@ -83,8 +91,15 @@ class PrometheusMeter(Meter):
             for _ in range(len(self._waiting)):
                 metric, number, labels = self._waiting.popleft()
                 gathered.setdefault((metric, labels), []).append(number)
-            for key, numbers in gathered.items():
-                self._write(self._children.get(key) or self._child(*key), key[0], numbers)
+            try:
+                for key, numbers in gathered.items():
+                    self._write(self._children.get(key) or self._child(*key), key[0], numbers)
+            except Exception as error:  # noqa: BLE001 - nobody waits for a number
+                if not self._failing:
+                    _log.error("numbers for the metrics are lost (%s): %s", type(error).__name__, error)
+                self._failing = True
+            else:
+                self._failing = False
 
     @staticmethod
     def _write(child: Any, metric: Metric, numbers: Sequence[float]) -> None:
@@ -115,9 +130,19 @@ class PrometheusMeter(Meter):
             values.ValueClass = values.MultiProcessValue()
         parent = self._parents.get(metric)
         if parent is None:
+            self._make_file(metric)
             parent = self._parents[metric] = _declared(metric)
         child = self._children[metric, labels] = parent.labels(*labels) if metric.labels else parent
         return child
+
+    def _make_file(self, metric: Metric) -> None:
+        """The file that prometheus-client puts this metric into, with all its room. Raises OSError without that."""
+        kind = f"gauge_{metric.mode}" if metric.kind == "gauge" else metric.kind
+        handle = os.open(self.folder / f"{kind}_{self._pid}.db", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, _FILE_BYTES)
+        finally:
+            os.close(handle)
 
     # ---- numbers out
 
@@ -135,6 +160,12 @@ class PrometheusMeter(Meter):
 
     def bury(self, pid: int) -> None:
         """Merge the files of a worker that is dead: what it counted stays, what it was does not. In the parent."""
+        try:
+            self._bury(pid)
+        except Exception:  # noqa: BLE001 - the parent of all workers goes on
+            _log.exception("what a worker counted that is gone is lost")
+
+    def _bury(self, pid: int) -> None:
         self._dead.add(pid)
         # Somebody reads just now: those who wait are merged with the next one.
         with suppress(BlockingIOError), self._merging(fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -231,10 +262,12 @@ def _declared(metric: Metric) -> Any:
 
 def _merge(file: Path, into: Path) -> None:
     """Add the values of a file to another one, and remove it. Of gauges the newest value stays."""
+    if not into.exists():
+        file.replace(into)
+        return
     newest = file.name.startswith("gauge_")
     scratch = into.with_suffix(".merging")
-    if into.exists():
-        shutil.copyfile(into, scratch)
+    shutil.copyfile(into, scratch)
     merged = MmapedDict(str(scratch))
     try:
         for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(file)):

@@ -36,7 +36,7 @@ def get_entries(api_root: str, name: str) -> Response:
     settings = visit().settings
     parameters = read_parameters(request.query_string, frozenset(), Limits(settings.max_ids_per_match, False))
     limit = min(parameters.limit or settings.default_page, settings.max_page)
-    found = review.entries(_states(), limit + 1, _after(parameters.next))
+    found = review.entries(_states(), limit + 1, entry_after(parameters.next))
     body: dict[str, Any] = {}
     if len(found) > limit:
         last = found[limit - 1].entry
@@ -82,7 +82,8 @@ def _states() -> tuple[State, ...]:
     return _STATES[given[0]]
 
 
-def _after(token: str | None) -> tuple[int, str] | None:
+def entry_after(token: str | None) -> tuple[int, str] | None:
+    """The place behind which the next page of entries begins, from `next`. Raises BadQuery."""
     if token is None:
         return None
     match = _NEXT.fullmatch(token)

@@ -19,7 +19,7 @@ RED = "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1"
 PAGES = [
     f"/console/operator/{name}"
     for name in (
-        "", "partners/", "policy/", "explain/", f"explain/?object={A}", f"explain/?object={A}&partner=rw", "what-if/",
+        "partners/", "policy/", "explain/", f"explain/?object={A}", f"explain/?object={A}&partner=rw", "what-if/",
         "held/", "ledger/", f"ledger/?what=received&object={A}", f"ledger/?what=recall&object={A}",
         "ledger/?what=did&partner=rw", "health/",
     )
@@ -182,6 +182,8 @@ def test_what_is_held_is_listed_for_operators_and_decided_by_who_may(own_hub: Wo
     own_hub.post([jo, joe])
     boss, owner, poster = operator(own_hub), person(own_hub, "partner_b"), person(own_hub)
     listed = boss.get("/console/operator/held/")
+    assert boss.get("/console/operator/held/?next=nonsense").status_code == 400
+    assert jo["id"] not in boss.get(f"/console/operator/held/?next={10**17}-{jo['id'][10:]}").text
     assert jo["id"] in listed.text
     assert "Jo" not in text_of(listed).replace("Jo Doe", "")
     # The operator's partner owns nothing there: it sees that something is held, and decides nothing.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^ *```(.*)$")
+#: What a fence without a language holds that is to be typed.
+_TYPED = re.compile(r"^(taxii-server|curl|pip|make|docker) ", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6} +(.+?) *$")
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _CODE = re.compile(r"`[^`]*`")
@@ -18,7 +20,10 @@ _NOT_IN_AN_ANCHOR = re.compile(r"[^\w\- ]")
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """One fenced block: its page (a path in the repository), the line that opens it, its language, its text."""
+    """One fenced block: its page (a path in the repository), the line that opens it, its language, its text.
+
+    The language is `sh` where none is said and a line begins with a command.
+    """
 
     page: str
     line: int
@@ -55,7 +60,8 @@ def fences(page: str) -> tuple[Fence, ...]:
         elif opened is None:
             opened, lines = (number, fence[1].strip()), []
         else:
-            found.append(Fence(page, opened[0], opened[1], "\n".join(lines) + "\n"))
+            text = "\n".join(lines) + "\n"
+            found.append(Fence(page, opened[0], opened[1] or ("sh" if _TYPED.search(text) else ""), text))
             opened = None
     assert opened is None, f"{page}:{opened and opened[0]}: this fence is never closed"
     return tuple(found)

@@ -8,7 +8,6 @@ Python, shell: run in the order of the page, in the folder of a hub with the shi
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,12 +83,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DocumentedHub]:
 
 def test_every_fence_says_what_it_is() -> None:
     assert [fence.place for fence in FENCES if fence.language not in LANGUAGES] == []
-
-
-def test_nothing_to_type_stands_in_a_fence_without_a_language() -> None:
-    for fence in FENCES:
-        if not fence.language:
-            assert not re.search(r"^(\$ )?(taxii-server|curl|pip|make|docker) ", fence.text, re.MULTILINE), fence.place
 
 
 def test_every_reason_for_not_running_something_is_needed() -> None:

@@ -31,7 +31,7 @@ from tests.world import indicator
 LISTLESS = {
     "init", "serve", "demo", "reload", "completion", "partner add", "collection add", "token revoke", "password set",
     "policy apply", "quarantine show", "quarantine release", "quarantine drop", "release file", "release withdraw",
-    "get", "export",
+    "get", "export", "mirror forget",
 }  # fmt: skip
 
 

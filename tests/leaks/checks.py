@@ -351,7 +351,7 @@ def a_next_is_for_whom_and_where_it_was_given(hub: LeakHub) -> None:
 @_check
 def a_coarse_label_is_hidden(hub: LeakHub) -> None:
     _post(hub, "alice", indicator("x", CLEAR, labels=["heron"]), indicator("y", CLEAR))
-    with patch.object(hub.hub.writer, "relabel", lambda progress: 0):  # as long as it is not finished
+    with patch.object(hub.hub.writer.labelling, "relabel", lambda progress: 0):  # as long as it is not finished
         hub.apply(scene.POLICY + '\n[[forbid]]\nid = "heron"\nwhat = { label = "heron" }\n')
     assert not _sees(hub, "bob")
     assert _sees(hub, "bob", id_of("indicator", "y"))

@@ -85,6 +85,7 @@ def test_a_page_whose_answer_is_lost_is_not_stepped_over(small_hub: Hub) -> None
     ("reply", "words"),
     [
         (Reply({"title": "no"}, status=401), "answers 401: no (is the token or password right?)"),
+        (Reply(b"x", media="a\x1b[2Jb"), "answers with 'a [2Jb'"),
         (Reply({}, status=404), "answers 404 (is the URL right"),
         (Reply({}, status=302, headers={"Location": "http://localhost:1/"}), "redirects to http://localhost:1"),
         (Reply({}, status=302, headers={"Location": "https://127.0.0.1/x"}), "redirects to https://127.0.0.1"),

@@ -10,7 +10,7 @@ import pytest
 
 from taxii_server.catalog import check_catalog
 from taxii_server.errors import ConfigError
-from taxii_server.service import posting
+from taxii_server.service import labelling
 from taxii_server.service.hub import Hub
 from taxii_server.service.sight import wanted_vocabulary
 from taxii_server.settings import Settings
@@ -131,7 +131,7 @@ def test_a_crash_between_the_words_and_the_policy_leaves_the_old_policy_exact_an
         assert case.seen(hub) == {case.shown(V1)["id"]}
         assert case.seen(hub, "bob") == case.ids()
         assert len(site.ids("alice", filters=EVERY_VERSION, hub=hub)) == 4
-    assert site.hub.writer.relabel() == 0
+    assert site.hub.writer.labelling.relabel() == 0
 
 
 def test_what_a_policy_cannot_judge_yet_is_hidden(case: Case, site: Site) -> None:
@@ -172,7 +172,7 @@ def test_a_relabelling_that_is_interrupted_goes_on_where_it_stopped(
     objects = [malware(labels=["victim"] if number % 2 else ["y"], name=str(number)) for number in range(30)]
     site.store("alice", "alice-box", *objects)
     shown = {each["id"] for each in objects[::2]}
-    monkeypatch.setattr(posting, "PORTION", 4)
+    monkeypatch.setattr(labelling, "PORTION", 4)
 
     def interrupt(done: int) -> None:
         if done >= 8:

@@ -14,7 +14,7 @@ from pymongo import MongoClient
 from taxii_server.catalog import check_catalog
 from taxii_server.errors import NotFound
 from taxii_server.model import Draft, PageQuery
-from taxii_server.service import posting
+from taxii_server.service import labelling
 from taxii_server.service.comparing import Difference, compare
 from taxii_server.service.explaining import who_can
 from taxii_server.service.rehearsing import Rehearsal
@@ -158,7 +158,7 @@ def test_an_older_version_goes_with_the_newest_one_behind_a_coarse_label(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In portions of two, so that the versions of one id are met on several pages."""
-    monkeypatch.setattr(posting, "PORTION", 2)
+    monkeypatch.setattr(labelling, "PORTION", 2)
     for number in range(7):
         id_ = new_id("malware")
         newer = malware(id_, V2, labels=["victim" if number % 2 else "y"])

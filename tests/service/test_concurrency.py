@@ -107,7 +107,7 @@ def test_eight_threads_in_two_workers_post_overlapping_sets(site: Site) -> None:
         assert follower.seen == [(record.id, record.version) for record in in_order]
     # What each record's label says about newest, oldest and copies is what a relabelling would say.
     labels = {record.position: record.label for record in stored}
-    site.hub.writer._relabel_ids({i for i, _ in versions_posted})
+    site.hub.writer.labelling._relabel_ids({i for i, _ in versions_posted})
     again = {
         r.position: r.label
         for records in site.hub.store.lookup([i for i, _ in versions_posted]).values()

@@ -12,6 +12,7 @@ import pytest
 from taxii_server.errors import StorageError, StorageUnavailable
 from taxii_server.model import EventPlan, PageQuery
 from taxii_server.storage import open_store
+from taxii_server.storage import together as together_module
 from taxii_server.storage.base import Plan, Store
 from taxii_server.storage.together import Together
 from tests.storage.samples import Background, Pause, Present, draft, insert, new_labels, object_id, query, read
@@ -24,12 +25,14 @@ class Gate:
 
     def __init__(self, answer: Callable[[Sequence[int]], Sequence[int | Exception]]) -> None:
         self.runs: list[list[int]] = []
+        self.limits: list[float] = []
         self.reached = threading.Semaphore(0)
         self.open = threading.Semaphore(0)
         self._answer = answer
 
-    def __call__(self, jobs: Sequence[int]) -> Sequence[int | Exception]:
+    def __call__(self, jobs: Sequence[int], limit_s: float) -> Sequence[int | Exception]:
         self.runs.append(list(jobs))
+        self.limits.append(limit_s)
         self.reached.release()
         assert self.open.acquire(timeout=WAIT_S)
         return self._answer(jobs)
@@ -55,7 +58,7 @@ def queued(together: Together[int, int], jobs: Sequence[int]) -> list[Background
 
 
 def test_a_job_alone_runs_at_once():
-    together = Together(doubled, wait_s=WAIT_S)
+    together = Together(lambda jobs, limit_s: doubled(jobs), wait_s=WAIT_S)
     assert [together.do(n) for n in range(5)] == [0, 2, 4, 6, 8]
 
 
@@ -144,6 +147,23 @@ def test_a_job_that_gets_no_turn_in_time_is_not_run_later():
     gate.open.release()
     assert together.do(2) == 4
     assert gate.runs == [[0], [2]]
+
+
+def test_what_a_job_waited_is_taken_from_the_time_of_its_run(monkeypatch: pytest.MonkeyPatch):
+    clock = [1000.0]
+    monkeypatch.setattr(together_module.time, "monotonic", lambda: clock[0])
+    gate = Gate(doubled)
+    together = Together(gate, wait_s=WAIT_S)
+    for waited, left in ((12.0, WAIT_S - 12), (29.0, WAIT_S / 6)):
+        first = Background(lambda: together.do(0))
+        assert gate.reached.acquire(timeout=WAIT_S)
+        (second,) = queued(together, [1])
+        clock[0] += waited
+        gate.open.release()
+        assert gate.reached.acquire(timeout=WAIT_S)
+        gate.open.release()
+        assert (first.result(), second.result()) == (0, 2)
+        assert gate.limits[-2:] == [WAIT_S, pytest.approx(left)]
 
 
 def test_a_forked_process_does_not_wait_for_threads_of_its_parent():

@@ -147,6 +147,31 @@ def test_a_folder_that_a_killed_server_left_is_removed_and_one_in_use_stays(tmp_
         assert not meter.folder.exists()
 
 
+def test_a_full_disk_costs_numbers_and_nothing_else(
+    meter: PrometheusMeter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        for _ in range(2):
+            meter.count(COUNT, 1, "a")
+            meter.flush()
+        assert not meter.is_waiting()
+    assert caplog.text.count("No space left") == 1, "said once"
+    meter.count(COUNT, 1, "a")
+    assert told(meter)["taxii_test_total who=a"] == 1
+    assert all(file.stat().st_blocks * 512 >= file.stat().st_size for file in meter.folder.glob("*.db"))
+
+
+def test_a_folder_that_somebody_removed_ends_neither_a_worker_nor_its_parent(meter: PrometheusMeter) -> None:
+    meter.remove()
+    meter.count(COUNT, 1, "a")
+    meter.flush()
+    meter.bury(1 << 21)
+
+
 def test_openmetrics_is_served_to_whoever_asks_for_it(meter: PrometheusMeter) -> None:
     meter.count(COUNT, 1, "a")
     text, content_type = meter.exposition("application/openmetrics-text; version=1.0.0")

@@ -27,8 +27,9 @@ from taxii_server.storage.quarantine import STATES, EntryQuery
 from taxii_server.web.console.forms import Form, read_form
 from taxii_server.web.console.mount import PREFIX
 from taxii_server.web.console.pages import render
-from taxii_server.web.console.review import after, reviewable
+from taxii_server.web.console.review import reviewable
 from taxii_server.web.console.site import looked, page, parts, path_of, require_operator, visit
+from taxii_server.web.quarantine import entry_after
 
 blueprint = Blueprint("operator", __name__)
 
@@ -59,20 +60,9 @@ def _open(about: str = "") -> None:
     looked((request.endpoint or "").partition(".")[2], about)
 
 
-@page(blueprint, f"{_OPERATOR}/")
-def start() -> Any:
-    """The first of these pages."""
-    return partners_page()
-
-
 @page(blueprint, f"{_OPERATOR}/partners/")
 def partners() -> Any:
     """Who takes part, and what they did lately."""
-    return partners_page()
-
-
-def partners_page() -> Any:
-    """The list of partners."""
     _open()
     catalog = visit().catalog
     audiences = catalog.policy.audiences
@@ -237,7 +227,9 @@ def held() -> Any:
     _open()
     catalog = visit().catalog
     states = STATES if request.args.get("show") == "all" else WAITING
-    found = visit().store.quarantine.page(EntryQuery(_A_PAGE + 1, None, None, states, after()))
+    found = visit().store.quarantine.page(
+        EntryQuery(_A_PAGE + 1, None, None, states, entry_after(request.args.get("next")))
+    )
     last = found[_A_PAGE - 1] if len(found) > _A_PAGE else None
     mine = {collection.id: root for root, collection in reviewable()}
     rows = [

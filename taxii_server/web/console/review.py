@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, redirect, request
 
 from taxii_server.catalog import Collection
-from taxii_server.errors import BadQuery, NotFound
+from taxii_server.errors import NotFound
 from taxii_server.service.review import WAITING, Review, Reviewed
 from taxii_server.storage.quarantine import STATES
 from taxii_server.web.console import shown
@@ -17,12 +16,12 @@ from taxii_server.web.console.forms import read_form
 from taxii_server.web.console.mount import PREFIX
 from taxii_server.web.console.pages import render
 from taxii_server.web.console.site import page, path_of, visit
+from taxii_server.web.quarantine import entry_after
 
 blueprint = Blueprint("review", __name__)
 
 _ENTRY = f"{PREFIX}/<api_root>/collections/<name>/quarantine/<entry_id>/"
 _A_PAGE = 50
-_NEXT = re.compile(r"([0-9]{1,18})-([0-9a-f-]{36})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +48,17 @@ def reviewable() -> list[tuple[str, Collection]]:
 def entries() -> Any:
     """What is held, collection by collection, oldest first; with `all`, what was decided as well."""
     states = STATES if request.args.get("show") == "all" else WAITING
+    only = request.args.get("in", "")
+    place = entry_after(request.args.get("next")) if only else None
     boxes = []
     for root, collection in reviewable():
-        if request.args.get("in", "") not in ("", collection.id):
+        if only not in ("", collection.id):
             continue
         try:
             review = Review(visit(), root, collection.id)
         except NotFound:
             continue
-        found = review.entries(states, _A_PAGE + 1, after() if request.args.get("in") else None)
+        found = review.entries(states, _A_PAGE + 1, place)
         last = found[_A_PAGE - 1].entry if len(found) > _A_PAGE else None
         url = path_of(f"{PREFIX}/{root}/collections/{collection.id}/quarantine/")
         boxes.append(Box(collection, found[:_A_PAGE], url, "" if last is None else f"{last.held}-{last.id}"))
@@ -89,14 +90,3 @@ def drop(api_root: str, name: str, entry_id: str) -> Any:
     read_form()
     Review(visit(), api_root, name).drop(entry_id)
     return redirect(path_of(f"{PREFIX}/{api_root}/collections/{name}/quarantine/{entry_id}/"), 303)
-
-
-def after() -> tuple[int, str] | None:
-    """The place after which a page of entries begins, from the query. Raises BadQuery."""
-    token = request.args.get("next", "")
-    if not token:
-        return None
-    match = _NEXT.fullmatch(token)
-    if match is None:
-        raise BadQuery("next", "not a value that this server gave")
-    return int(match[1]), match[2]
