@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 RUNNING, _RUNNING_US = "upkeep running", 300_000_000
 #: The lease that says that it has been done for this time.
 DONE = "upkeep done"
-#: Marking-definitions and identities are looked for once a day: that reads every text.
 #: Reading what the records of an older database are found by.
 _FILLING = "upkeep terms"
+#: Marking-definitions and identities are looked for once a day: that reads every text.
 _DEFINITIONS, _PRUNING = "upkeep definitions", "upkeep ledger"
 _MINUTE_US = 60_000_000
 _DAY_US = 24 * 60 * _MINUTE_US

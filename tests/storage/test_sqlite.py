@@ -278,6 +278,36 @@ class TestSchema:
         assert newer.quarantine.page(EntryQuery(9)) == [kept]
         assert newer.secret() == secret
 
+    def test_a_page_of_terms_reads_no_further_than_it_gives(self, open_sqlite: Opener) -> None:
+        store = open_sqlite()
+        labels = new_labels(store, 6)
+        terms = dict.fromkeys(labels, (100, 200))
+
+        def steps() -> int:
+            count = 0
+
+            def step() -> int:
+                nonlocal count
+                count += 1
+                return 0
+
+            with store._database.connection() as connection:
+                connection.db.set_progress_handler(step, 1)
+            found = read(store, replace(query(*labels, limit=10), terms=terms))
+            with store._database.connection() as connection:
+                connection.db.set_progress_handler(None, 1)
+            assert len(found) == 10
+            return count
+
+        def grow(count: int) -> None:
+            for _ in range(count):
+                insert_each(store, [(replace(draft(), terms=(100, 200)), label) for label in labels])
+
+        grow(10)
+        few = steps()
+        grow(200)
+        assert steps() <= few
+
     def test_a_migration_that_fails_changes_nothing(self, open_sqlite: Opener) -> None:
         open_sqlite().close()
 
