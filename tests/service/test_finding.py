@@ -107,7 +107,7 @@ def test_every_filter_of_the_document_is_there() -> None:
     assert sorted(KINDS) == sorted(EVERY_NAME)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), partner=st.sampled_from(["alice", "bob", "carol"]), every=st.booleans())
 def test_the_answer_is_what_fits_of_what_the_audience_reads(full: Full, seed: int, partner: str, every: bool) -> None:
     asked = full.making.asked(Random(seed))
