@@ -37,10 +37,8 @@ class MongoLedger(LedgerStore):
 
     def append(self, entries: Sequence[Entry], *, firm: bool = False) -> None:
         with self._connection.call() as database:
-            if len(entries) == 1:  # half of the work of the driver
-                database[COLLECTION].insert_one(document_of(entries[0]))
-            else:
-                database[COLLECTION].insert_many([document_of(entry) for entry in entries])
+            # Not insert_one: after an error of the write concern the driver repeats only this one.
+            database[COLLECTION].insert_many([document_of(entry) for entry in entries])
 
     def heads(self) -> list[Head]:
         last: list[Mapping[str, Any]] = [
