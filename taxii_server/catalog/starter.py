@@ -84,13 +84,20 @@ unless = {{ audience = "{team}" }}
 
 # ---- What is looked at before it is stored
 # A guard refuses what is posted, or holds it in quarantine until the owner of the collection decides (docs/guard.md).
-# Take away the marks in front of this one when vendors post here who must not name their customers.
+# Whoever posts on purpose what one of these holds can release it there; put in front of `what` for whom they are
+# (collection = ["drop-..."]) when they should not look at everybody.
 
-# [[guard]]
-# id = "customers-and-victims"
-# why = "who the customers of a vendor are, and who was hit, leaves its drop box only when the vendor says so"
-# what = {{ label = ["customer", "client", "victim"] }}
-# act = "quarantine"
+[[guard]]
+id = "customers-and-victims"
+why = "who the customers of a vendor are, and who was hit, leaves its drop box only when the vendor says so"
+what = {{ label = ["customer", "customers", "client", "victim"] }}
+act = "quarantine"
+
+[[guard]]
+id = "customers-by-name"
+why = "a label such as customer:acme or tenant:acme names a customer"
+what = {{ label_prefix = ["customer:", "client:", "tenant:", "victim:"] }}
+act = "quarantine"
 
 
 # ---- What must never happen
