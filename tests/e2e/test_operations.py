@@ -335,7 +335,7 @@ def test_a_taken_port_ends_the_start(own_server: Server) -> None:
         own_server.port = taken.getsockname()[1]
         process = own_server.begin()
         assert process.wait(30) != 0
-    assert "in use" in own_server.stderr()
+    assert "another program has it" in own_server.stderr()
     assert "Traceback" not in own_server.stderr()
 
 

@@ -302,7 +302,7 @@ def _(patch: Patch) -> None:
 
 @wrong("single references ignored", "what_refers_to_something_hidden_is_hidden")
 def _(patch: Patch) -> None:
-    patch.setattr(stix_references, "_is_reference", lambda name: name.endswith("_refs"))
+    patch.setattr(stix_references, "names_references", lambda name: name.endswith("_refs"))
 
 
 @wrong("references of the governing version ignored", "the_newest_version_governs_by_what_it_refers_to")

@@ -199,10 +199,10 @@ def test_a_body_of_several_portions_is_one_post(site: Site) -> None:
 
 def test_progress_tells_how_many_objects_of_the_body_are_done(site: Site) -> None:
     body = json.dumps({"objects": [url(str(number), new_id("url")) for number in range(1001)]}).encode()
-    told: list[int] = []
+    told: list[tuple[int, int]] = []
     place = site.hub.snapshot.catalog.collections["alice-box"]
-    site.hub.writer.add("alice", place, body, told.append)
-    assert told == [1000, 1001]
+    site.hub.writer.add("alice", place, body, lambda done, of: told.append((done, of)))
+    assert told == [(1000, 1001), (1001, 1001)]
 
 
 def test_a_bad_object_fails_alone_and_keeps_its_place(site: Site) -> None:
