@@ -139,7 +139,9 @@ def test_a_broken_configuration_is_status_2_and_names_file_key_found_and_known(
     tmp_path: Path, command: list[str]
 ) -> None:
     broken = Lines(tmp_path)
-    run = broken.real if command == ["serve"] else broken.cli
+    run = broken.cli
+    if command == ["serve"]:
+        run, command = broken.real, [*command, "--port", str(broken.port)]
     for name, text in {
         "config/policy.toml": OPEN_POLICY + '\n[[forbid]]\nid = "x"\nwat = 1\n',
         "collections/rw.toml": (tmp_path / "collections/rw.toml").read_text().replace('title = "', 'titel = "'),

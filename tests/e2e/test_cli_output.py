@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,20 @@ class Hub(Server):
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     made = Hub(tmp_path_factory.mktemp("output"))
+    with pytest.MonkeyPatch.context() as patch:
+        # Another hub may run on this machine, on the port of the example: it is none of the doctor's business here.
+        patch.setenv("TAXII_SERVER_PORT", str(made.port))
+        _fill(made)
+        yield made
+
+
+def _fill(made: Hub) -> None:
     posted = made.folder / "posted.json"
     posted.write_text(json.dumps([indicator() for _ in range(300)]))
     made.run("import", str(posted), "--into", "rw", "--as", "rw")
     made.run("token", "new", "rw", "--comment", "first")
-    return made
 
 
 # ---- help
