@@ -9,7 +9,6 @@ long it takes measures `make bench`.
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 import tracemalloc
 import uuid
@@ -28,6 +27,7 @@ from taxii_server.storage.base import Store
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
 from tests.mongo import with_database
+from tests.web.counting import calls
 from tests.world import MT, RW, World
 
 OBJECTS = f"/api1/collections/{RW}/objects/"
@@ -223,28 +223,12 @@ def test_a_post_is_seven_commands_however_many_objects_it_has(count, cost, kind)
 
 def test_calls_for_each_object_of_a_page(cost, kind):
     """Of functions, Python's and C's: a page of 300 and one of 800 differ by what 500 objects cost."""
-    few, many = (_calls(lambda limit=limit: cost.get(f"{OBJECTS}?limit={limit}")) for limit in (300, 800))
+    few, many = (calls(lambda limit=limit: cost.get(f"{OBJECTS}?limit={limit}")) for limit in (300, 800))
     assert (many - few) / 500 <= CALLS_OF_AN_OBJECT[kind]
 
 
 def test_calls_of_a_poll_that_finds_nothing(cost, kind):
-    assert _calls(lambda: cost.get(OBJECTS + NOTHING_NEW)) <= CALLS_OF_A_POLL[kind]
-
-
-def _calls(work: Callable[[], object]) -> int:
-    work()
-    count = 0
-
-    def profile(frame: Any, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(profile)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
+    assert calls(lambda: cost.get(OBJECTS + NOTHING_NEW)) <= CALLS_OF_A_POLL[kind]
 
 
 def test_memory_of_a_page_for_each_of_its_bytes(cost, kind):
