@@ -22,6 +22,7 @@ from taxii_server.model import Draft, PageQuery
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings
 from taxii_server.stix.references import read_references
+from taxii_server.stix.terms import read_terms
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Plan, Store
 from taxii_server.times import instant_key
@@ -131,6 +132,7 @@ def draft(number: int, collection: str = BOX, salt: str = "") -> Draft:
     return Draft(
         collection, WRITER, value["id"], value["type"], "2.1", version,
         None if version is None else instant_key(version), raw, hashlib.sha256(raw).digest(), hard, soft,
+        read_terms(value),
     )  # fmt: skip
 
 

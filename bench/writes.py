@@ -81,15 +81,17 @@ def _raw_sqlite(place: Place) -> float:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("DROP TABLE IF EXISTS records")
-    db.execute(f"CREATE TABLE records (position INTEGER PRIMARY KEY, {', '.join(f'c{n}' for n in range(12))})")
     batches = [
         [_row(n * 1_000_000 + 16 * m, site.draft(n * 1000 + m, INBOX, salt), 1) for m in range(1000)]
         for n in range(_ENVELOPES)
     ]
+    values = len(batches[0][0])
+    db.execute(f"CREATE TABLE records (position INTEGER PRIMARY KEY, {', '.join(f'c{n}' for n in range(1, values))})")
+    insert = f"INSERT INTO records VALUES ({', '.join('?' * values)})"
     start = time.perf_counter()
     for batch in batches:
         db.execute("BEGIN IMMEDIATE")
-        db.executemany(f"INSERT INTO records VALUES ({', '.join('?' * 13)})", batch)
+        db.executemany(insert, batch)
         db.execute("COMMIT")
     seconds = time.perf_counter() - start
     db.close()
