@@ -175,7 +175,8 @@ class Page:
     `horizon`: no record of the store at or before the last one of this page has a label whose
     number in the log is greater (of the whole store, when the page has fewer than `limit`).
     A reader that knows fewer log entries than `horizon` may have stepped over a record.
-    `cut`: the page ended because of `limit_bytes`; more may follow though it has fewer than `limit`.
+    `cut`: the page ended because of `limit_bytes`, or of what the database gives at once where there is such a limit;
+    more may follow though it has fewer than `limit`.
     """
 
     records: tuple[Record, ...]

@@ -35,7 +35,7 @@ from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_pages as pages
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage import mongo_writes as steps
-from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch, within
+from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch
 from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
@@ -199,22 +199,7 @@ class MongoStore(Store):
         parts = pages.parts(query, lacks_terms=lacks_terms)
         if parts:
             return self._connection.snapshot(lambda database, session: pages.read(database, session, query, parts))
-        condition, hint = schema.page_filter(query, lacks_terms=lacks_terms)
-        projection = schema.WITH_CONTENT if query.content else schema.WITHOUT_CONTENT
-        limit = query.limit + 1  # and the marker
-
-        def read(database: Database[Document], session: ClientSession) -> Page:
-            with database["records"].find(
-                condition, projection, session=session, hint=hint, limit=limit, batch_size=limit
-            ) as cursor:
-                rows = iter(cursor.sort("_id", ASCENDING))
-                marker = next(rows, None)
-                if marker is None or not schema.is_marker(marker):
-                    raise StorageError(NOT_PREPARED)
-                records, cut = within(map(schema.record_of, rows), query.limit_bytes, query.limit)
-                return Page(records, marker["n"], cut)
-
-        return self._connection.snapshot(read)
+        return pages.read_at_once(self._connection, query, lacks_terms=lacks_terms)
 
     def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
         wanted = list(ids)

@@ -27,7 +27,7 @@ class InsideMongo(Inside):
 
     def records(self, query: PageQuery) -> list[Record]:
         condition, hint = schema.page_filter(query)
-        projection = None if query.content else schema.WITHOUT_CONTENT
+        projection = schema.WITH_CONTENT if query.content else schema.WITHOUT_CONTENT
         limit = query.limit + 1  # and the marker
         rows = self.database["records"].find(
             condition, projection, session=self.session, hint=hint, limit=limit, batch_size=limit
@@ -91,7 +91,7 @@ def records_at(
     limit_bytes: int,
 ) -> tuple[list[Record], bool]:
     """The records at these positions in their order, and whether the limit cut them short."""
-    projection = None if content else schema.WITHOUT_CONTENT
+    projection = schema.WITH_CONTENT if content else schema.WITHOUT_CONTENT
     with database["records"].find(
         {"_id": {"$in": [Int64(position) for position in positions]}},
         projection,

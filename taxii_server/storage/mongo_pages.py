@@ -1,8 +1,10 @@
-"""Pages of terms that are more than MongoDB merges in one command: read in parts at one point in time, then joined."""
+"""Pages: what one command finds, and those of terms that are more than MongoDB merges in one command, which are read in
+parts at one point in time, then joined."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 
 from bson import Int64
@@ -14,11 +16,49 @@ from taxii_server.errors import StorageError
 from taxii_server.model import Page, PageQuery
 from taxii_server.storage import mongo_events as events
 from taxii_server.storage import mongo_schema as schema
-from taxii_server.storage.base import grouped
-from taxii_server.storage.mongo_connection import NOT_PREPARED, Document
+from taxii_server.storage.base import grouped, within
+from taxii_server.storage.mongo_connection import NOT_PREPARED, Connection, Document
 
 #: Beyond, all keys that fit are read and sorted in one command.
 _PARTS_MAX = 20
+
+
+def read_at_once(connection: Connection, query: PageQuery, *, lacks_terms: bool) -> Page:
+    """The page that one command finds."""
+    condition, hint = schema.page_filter(query, lacks_terms=lacks_terms)
+    limit = query.limit + 1  # and the marker
+    command: Document = {
+        "find": "records",
+        "filter": condition,
+        "projection": schema.WITH_CONTENT if query.content else schema.WITHOUT_CONTENT,
+        "sort": {"_id": ASCENDING},
+        "hint": hint,
+        "limit": limit,
+        "batchSize": limit,
+    }
+    rows, more = connection.find(command)
+    if not more or (query.limit_bytes and len(rows) > 1):
+        # One reply has as many bytes as a page may have, or less.
+        page = _page_of(iter(rows), query)
+        return replace(page, cut=page.cut or more)
+
+    def read(database: Database[Document], session: ClientSession) -> Page:
+        with database["records"].find(
+            condition, command["projection"], session=session, hint=hint, limit=limit, batch_size=limit
+        ) as cursor:
+            return _page_of(iter(cursor.sort("_id", ASCENDING)), query)
+
+    # Rare: so much at once that one reply cannot hold it.
+    return connection.snapshot(read)
+
+
+def _page_of(rows: Iterator[Document], query: PageQuery) -> Page:
+    """The page that these documents make, of which the first one is the marker."""
+    marker = next(rows, None)
+    if marker is None or not schema.is_marker(marker):
+        raise StorageError(NOT_PREPARED)
+    records, cut = within(map(schema.record_of, rows), query.limit_bytes, query.limit)
+    return Page(records, marker["n"], cut)
 
 
 def parts(query: PageQuery, *, lacks_terms: bool) -> list[Document]:
