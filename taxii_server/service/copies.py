@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from taxii_server.model import POSITION_UNIT, Record
 from taxii_server.service.references import References
-from taxii_server.service.resolver import Standing
+from taxii_server.service.stream import Row
 from taxii_server.service.versions import age
 from taxii_server.stix.derive import Derived, Maker, derive, takes_away
 from taxii_server.storage.base import Store
@@ -28,11 +28,9 @@ _MS = 1000
 #: Texts that are in memory at once beside those of the page.
 _TEXTS_AT_ONCE = 100
 
-Form = Literal["whole", "copy", "relation"]
 
-
-class Served(NamedTuple):
-    """One object version as an audience gets it. `record` is what is stored; `content` is empty for metadata."""
+class Copy(NamedTuple):
+    """A copy, or the relationship beside it. `record` is what is stored; `content` is empty for metadata."""
 
     at: int
     id: str
@@ -42,7 +40,14 @@ class Served(NamedTuple):
     version_key: str
     content: bytes
     record: Record
-    form: Form = "whole"
+    form: Literal["copy", "relation"] = "copy"
+
+    def without_text(self) -> Copy:
+        return self._replace(content=b"")
+
+
+#: One object version as an audience gets it: as it is, as all of nearly every page, or a copy.
+Served = Row | Copy
 
 
 class Copies:
@@ -59,19 +64,19 @@ class Copies:
         """Who stands as the creator of copies."""
         return self._maker.identity
 
-    def serve(self, rows: Sequence[Standing], references: References) -> list[Served]:
+    def serve(self, rows: Sequence[Row], references: References) -> Sequence[Served]:
         """What the audience gets of these rows, in their order. What can be no copy is left out: it is hidden."""
         cut = [row for row in rows if row.removal is not None]
         if not cut:
-            return [_whole(row) for row in rows]
+            return rows
         references.load(row.record.id for row in cut)
-        made: dict[int, list[Served]] = {}
+        made: dict[int, Sequence[Served]] = {}
         for start in range(0, len(cut), _TEXTS_AT_ONCE):
             some = cut[start : start + _TEXTS_AT_ONCE]
             texts = self._texts(some)
             # What is not there any more was deleted meanwhile.
             made.update((row.at, self._copies(row, texts[row.at], references)) for row in some if row.at in texts)
-        served = [item for row in rows for item in ([_whole(row)] if row.removal is None else made.get(row.at, []))]
+        served = [item for row in rows for item in ([row] if row.removal is None else made.get(row.at, []))]
         self._remember(served)
         return served
 
@@ -79,18 +84,18 @@ class Copies:
         """Those of the ids that belong to copies: id -> id of the original."""
         return self._store.aliases(ids)
 
-    def _texts(self, rows: Sequence[Standing]) -> dict[int, bytes]:
+    def _texts(self, rows: Sequence[Row]) -> dict[int, bytes]:
         """The stored texts of these rows, by place."""
         missing = [row.record.position for row in rows if not row.record.content]
         read = {record.position: record.content for record in self._store.records_at(missing)[0]} if missing else {}
         texts = {row.at: row.record.content or read.get(row.record.position, b"") for row in rows}
         return {at: text for at, text in texts.items() if text}
 
-    def _copies(self, row: Standing, text: bytes, references: References) -> list[Served]:
+    def _copies(self, row: Row, text: bytes, references: References) -> Sequence[Served]:
         """The copy and its relationship; the original when nothing has to be taken out of it; nothing if neither."""
         value = json.loads(text)  # orjson would turn integers beyond 64 bits into floats
         if row.removal is None or not takes_away(value, row.removal):
-            return [_whole(row)]
+            return [row._replace(removal=None)]
         created, modified = _dates(row.record, references)
         made = derive(value, row.removal, self._maker, created, modified, row.record.spec_version)
         return [] if made is None else _served(row, made, modified)
@@ -106,25 +111,11 @@ class Copies:
                 self._known.update(fresh)
 
 
-def _whole(row: Standing) -> Served:
-    record = row.record
-    return Served(
-        row.at,
-        record.id,
-        record.type,
-        record.spec_version,
-        record.version,
-        record.version_key,
-        record.content,
-        record,
-    )
-
-
-def _served(row: Standing, made: Derived, modified: str) -> list[Served]:
+def _served(row: Row, made: Derived, modified: str) -> list[Copy]:
     record = row.record
     wants_text = bool(record.content)
     key = instant_key(modified)
-    copy = Served(
+    copy = Copy(
         at=row.at,
         id=made.id,
         type=made.type,
@@ -133,7 +124,6 @@ def _served(row: Standing, made: Derived, modified: str) -> list[Served]:
         version_key=key,
         content=made.content if wants_text else b"",
         record=record,
-        form="copy",
     )
     if not made.relation_id:
         return [copy]

@@ -72,7 +72,7 @@ def _part(removal: Removal | None, is_own: bool, is_marked: bool, hidden: frozen
 def fitting(items: Sequence[Served], conditions: Sequence[Condition], *, content: bool) -> list[Served]:
     """Those of the items, all with their texts, that fit; without the texts when they are not wanted."""
     found = [item for item in items if _fits(item.content, conditions)]
-    return found if content else [item._replace(content=b"") for item in found]
+    return found if content else [item.without_text() for item in found]
 
 
 def _fits(text: bytes, conditions: Sequence[Condition]) -> bool:

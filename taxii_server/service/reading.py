@@ -7,7 +7,7 @@ what this audience gets, and a page is full or the last one, whatever lies hidde
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from taxii_server.service.copies import RELATION_SHIFT, Copies, Served
 from taxii_server.service.cursor import CursorSeal
 from taxii_server.service.finding import fitting, named_ids, terms_by_label
 from taxii_server.service.query import EVERY, Filters, ReadRequest
-from taxii_server.service.resolver import Resolver, Standing
+from taxii_server.service.resolver import Resolver
 from taxii_server.service.sight import Sight, Sights
 from taxii_server.service.stream import Row, Stream
 from taxii_server.stix.terms import Hub
@@ -169,10 +169,10 @@ class Reader:
         sight = self._sights.of(audience)
         resolver = self.resolver(sight, collection)
         readable = resolver.readable(records, self._store.clock())
-        rows = [Standing(record.position, record, resolver.removal(record)) for record in readable]
+        rows = [Row(record.position, record, removal=resolver.removal(record)) for record in readable]
         return {item.record.position for item in self.serve(rows, resolver) if item.form == "whole"}
 
-    def serve(self, rows: list[Standing], resolver: Resolver) -> list[Served]:
+    def serve(self, rows: Sequence[Row], resolver: Resolver) -> Sequence[Served]:
         """What the audience gets of these rows."""
         return self._copies.serve(rows, resolver.references)
 
@@ -287,7 +287,9 @@ class _Walk:
         while True:
             batch = self._stream.batch(self._query, place, stride)
             rows, hold = self._standing(batch.rows, batch.passed)
-            found += [item for item in self._serve(rows) if item.at > after]
+            items = self._serve(rows)
+            # What stands at or before the place asked for is there only where copies are.
+            found += [item for item in items if item.at > after] if self._copying else items
             if len(found) >= wanted or batch.is_last or hold is not None:
                 return found[:wanted], False
             if len(found) > 1 and sum(len(item.content) for item in found) > _MAX_PAGE_BYTES:
@@ -296,7 +298,7 @@ class _Walk:
             # What is hidden by references may be a long stretch: cross it in larger and larger strides.
             stride = max(wanted, min(2 * stride, _LONGEST_STRIDE))
 
-    def _standing(self, rows: tuple[Row, ...] | list[Row] | Any, passed: int) -> tuple[list[Standing], int | None]:
+    def _standing(self, rows: Sequence[Row], passed: int) -> tuple[list[Row], int | None]:
         resolver = self._resolver = self._reader.resolver(self._sight, self._collection)
         choice = self._filters.choice
         if not (self._copying and choice.keys):
@@ -310,7 +312,7 @@ class _Walk:
             self._picked = {row.record.position for row in picked}
         return every, hold
 
-    def _serve(self, rows: list[Standing]) -> list[Served]:
+    def _serve(self, rows: Sequence[Row]) -> Sequence[Served]:
         items = self._reader.serve(rows, self._resolver)
         if self._filters.conditions:
             items = fitting(items, self._filters.conditions, content=self._content)
@@ -353,7 +355,7 @@ class _Walk:
                         return found, True
         return found, False
 
-    def _with_content(self, rows: list[Standing]) -> list[Standing]:
+    def _with_content(self, rows: list[Row]) -> list[Row]:
         """The rows with their texts; what is gone meanwhile is left out."""
         texts: dict[int, Record] = {}
         positions = [row.record.position for row in rows]

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import NamedTuple
 
 from taxii_server.catalog import Catalog
 from taxii_server.model import Record, Removal
@@ -31,14 +30,6 @@ _place = attrgetter("at")
 _HOLD_US = 5_000_000
 
 
-class Standing(NamedTuple):
-    """A record at its place in the stream of an audience, and what is taken out of it."""
-
-    at: int
-    record: Record
-    removal: Removal | None = None
-
-
 class Resolver:
     """Answers for one audience and one page. Remembers what it looked up."""
 
@@ -51,8 +42,8 @@ class Resolver:
 
     def standing(
         self, rows: Sequence[Row], filters: Filters, stream: Stream, passed: int
-    ) -> tuple[list[Standing], int | None]:
-        """The rows, whose labels are readable, that this audience gets; order kept.
+    ) -> tuple[list[Row], int | None]:
+        """The rows, whose labels are readable, that this audience gets, with what is taken out of them; order kept.
 
         `passed`: the place up to which the store's clock has gone. Also says before which place the page must end,
         because what stands there becomes readable within moments.
@@ -65,15 +56,15 @@ class Resolver:
         # to nothing, or only to such records of this page, nothing is left to be asked. One pass over a page of 1,000
         # takes 0.5 ms, asking about each of its records took 12 (bench/RESULTS.md).
         settled = self._sight.settled
-        clear: list[Standing] = []
+        clear: list[Row] = []
         open_: list[Row] = []
         plain: set[str] = set()
         for row in rows:
-            at, record, _ = row
+            record = row.record
             if record.label not in settled or record.hard_refs or record.soft_refs:
                 open_.append(row)
             else:
-                clear.append(Standing(at, record))
+                clear.append(row)
                 plain.add(record.id)
         if not open_:
             return clear, None
@@ -81,9 +72,9 @@ class Resolver:
         plain.difference_update([row.record.id for row in open_ if row.record.label not in settled])
         rest: list[Row] = []
         for row in open_:
-            at, record, _ = row
+            record = row.record
             if record.label in settled and plain.issuperset(record.hard_refs) and plain.issuperset(record.soft_refs):
-                clear.append(Standing(at, record))
+                clear.append(row)
             else:
                 rest.append(row)
         if rest:
@@ -93,7 +84,7 @@ class Resolver:
 
     def _looked_at(
         self, rows: Sequence[Row], filters: Filters, stream: Stream, passed: int, plain_elsewhere: frozenset[str]
-    ) -> tuple[list[Standing], int | None]:
+    ) -> tuple[list[Row], int | None]:
         """The same, for rows about which something has to be looked up; `plain_elsewhere` are ids that do not."""
         references = self.references
         records = [row.record for row in rows]
@@ -106,7 +97,7 @@ class Resolver:
         wanted = {id_ for record in records for id_ in references.of(record)} - plain
         references.load(wanted | crowded | governed)
         chosen = {id_: self._choose(id_, filters, passed) for id_ in crowded}
-        standing: list[Standing] = []
+        standing: list[Row] = []
         for row in rows:
             record = row.record
             if not references.is_open(record) or record.position not in chosen.get(record.id, (record.position,)):
@@ -117,7 +108,8 @@ class Resolver:
                     return standing, row.at
                 continue
             if self._stands_at(row, place, stream):
-                standing.append(Standing(row.at, record, self.removal(record)))
+                removal = self.removal(record)
+                standing.append(row if removal is None else row._replace(removal=removal))
         return standing, None
 
     def expected(self, record: Record, stream: Stream) -> tuple[int, int]:

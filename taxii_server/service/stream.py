@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from taxii_server.model import POSITION_MAX, Page, PageQuery, Record
+from taxii_server.model import POSITION_MAX, Page, PageQuery, Record, Removal
 from taxii_server.service.book import Behind, Book
 from taxii_server.service.events import Event
 from taxii_server.service.sight import Sight
@@ -23,11 +23,46 @@ from taxii_server.storage.base import Store
 
 
 class Row(NamedTuple):
-    """A record at a place of a stream. `event` is the place of the event in whose band it stands, else 0."""
+    """A record at a place of a stream, as it is: unless there is a `removal`, this is what the audience gets.
+
+    `event` is the place of the event in whose band it stands, else 0; `removal` what is taken out of it.
+    """
 
     at: int
     record: Record
     event: int = 0
+    removal: Removal | None = None
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def type(self) -> str:
+        return self.record.type
+
+    @property
+    def spec_version(self) -> str:
+        return self.record.spec_version
+
+    @property
+    def version(self) -> str:
+        return self.record.version
+
+    @property
+    def version_key(self) -> str:
+        return self.record.version_key
+
+    @property
+    def content(self) -> bytes:
+        return self.record.content
+
+    @property
+    def form(self) -> Literal["whole"]:
+        return "whole"
+
+    def without_text(self) -> Row:
+        return self._replace(record=self.record._replace(content=b""))
 
 
 @dataclass(frozen=True, slots=True)

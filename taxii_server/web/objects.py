@@ -104,7 +104,8 @@ def _read(
             next=parameters.next,
             content=content,
         ),
-        build,
+        # Compressing takes as long as the entry of the ledger that is written meanwhile.
+        lambda found: answers.compress(request, build(found)),
     )
 
 

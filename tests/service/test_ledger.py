@@ -19,11 +19,12 @@ from taxii_server.errors import Forbidden, NotFound, StorageUnavailable
 from taxii_server.model import POSITION_MAX, Actor, Origin, Record
 from taxii_server.service import ledger as writing
 from taxii_server.service.checking import check
-from taxii_server.service.copies import Served
+from taxii_server.service.copies import Copy, Served
 from taxii_server.service.disclosures import Disclosures, Event
 from taxii_server.service.hub import Hub
 from taxii_server.service.ledger_items import FORMS, Item, of_page, pack, unpack
 from taxii_server.service.query import Filters, ReadRequest
+from taxii_server.service.stream import Row
 from taxii_server.storage.ledger import Entry, Head, LedgerQuery
 from tests.service.site import ALL_V, IDS, Site, marked, versions
 from tests.storage.samples import at_once
@@ -48,7 +49,7 @@ def visit_as(site: Site, partner: str, **origin: str) -> Any:
 def served(position: int, form: Any) -> Served:
     """An item of a page, with ten times its position as label."""
     record = Record(position, "", "", "", "", "", "", "", label=10 * position)
-    return Served(position, "", "", "", "", "", b"", record, form)
+    return Row(position, record) if form == "whole" else Copy(position, "", "", "", "", "", b"", record, form)
 
 
 # ---- items
