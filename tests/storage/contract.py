@@ -644,6 +644,17 @@ class StoreContract(TermsContract, EventsContract, LedgerContract):
         assert (positions(light.records), light.cut) == (given, False)
         assert store.page(replace(asked, limit_bytes=50)).records == page.records[:1]
 
+    def test_more_than_a_database_gives_at_once_is_read_whole(self, store: Store, label: int) -> None:
+        given = insert_each(store, ((draft(content=b"x" * 6_000_000), label) for _ in range(4)))
+        page = store.page(query(label))
+        assert (positions(page.records), page.cut) == (given, False)
+        seen: list[int] = []
+        while len(seen) < len(given):
+            page = store.page(replace(query(label), after=seen[-1] if seen else 0, limit_bytes=16_000_000))
+            seen += positions(page.records)
+            assert page.cut == (len(seen) < len(given))
+        assert tuple(seen) == given
+
     def test_content_is_left_out_when_it_is_not_asked_for(self, store: Store, label: int) -> None:
         one = draft()
         insert(store, label, one)

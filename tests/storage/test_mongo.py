@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -140,6 +141,16 @@ def test_a_page_of_a_thousand_records_is_one_find(store: Store, label: int, comm
         query(),
     ):
         assert commands.during(partial(store.page, asked)) == ["find"]
+
+
+def test_a_reply_that_is_full_ends_the_page_and_leaves_no_cursor(
+    store: Store, label: int, commands: Commands, mongo_client: Client
+) -> None:
+    insert_each(store, ((draft(content=b"x" * 6_000_000), label) for _ in range(3)))
+    open_before = mongo_client.admin.command("serverStatus")["metrics"]["cursor"]["open"]["total"]
+    asked = replace(query(label), limit_bytes=16_000_000)
+    assert commands.during(lambda: store.page(asked)) == ["find", "killCursors"]
+    assert mongo_client.admin.command("serverStatus")["metrics"]["cursor"]["open"]["total"] == open_before
 
 
 def test_a_lookup_of_thousands_is_one_find(store: Store, label: int, commands: Commands) -> None:
