@@ -166,7 +166,7 @@ LEDGER_BATCH = Metric(
 LEDGER_WAIT = Metric(
     "taxii_ledger_wait_seconds",
     "histogram",
-    "From handing an entry to the thread that writes the ledger until it is written: the oldest of each batch.",
+    "From the wish to write an entry of the ledger until it is written: the oldest of each batch.",
     buckets=_FAST_S,
 )
 LEDGER_FAILED = Metric(

@@ -15,10 +15,8 @@ import hmac
 import json
 import os
 import secrets
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +28,7 @@ from taxii_server.service.cursor import derived_key
 from taxii_server.service.ledger_items import NOTHING, Items, of_page, of_records
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
+from taxii_server.storage.together import Together
 
 #: Kind of the entry that names the last entries of strands whose beginnings were removed (service/pruning.py).
 PRUNED = "pruned"
@@ -37,9 +36,9 @@ PRUNED = "pruned"
 NO_HASH = b"\0" * 32
 NAMING_EVERY = 1000
 _MAX_CHARS = 500
-#: What the thread that writes needs to send an entry to the database: for so long a reader lets it run before it
-#: builds the answer.
-_HEAD_START_S = 0.0005
+#: Notes of one write, when so many wait, and how long one waits for its turn.
+_MOST_AT_ONCE = 500
+_WAIT_S = 30.0
 # What a stranger wrote may hold half a character: only ASCII is the same everywhere.
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -56,31 +55,12 @@ class Note:
     firm: bool = False
 
 
-@dataclass(slots=True)
-class _Ticket:
-    """A note that waits for being written. `ended` is set when it is, or cannot be."""
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Notes that go in one write, and since when they wait."""
 
-    note: Note
-    ended: threading.Event = field(default_factory=threading.Event)
-    error: Exception | None = None
+    notes: tuple[Note, ...]
     since: float = field(default_factory=time.perf_counter)
-
-    def wait(self) -> None:
-        """Return when the note is in the ledger. Raises StorageUnavailable when it is not."""
-        self.ended.wait()
-        if self.error is not None:
-            raise StorageUnavailable(f"the ledger cannot be written: {self.error}") from self.error
-
-
-@dataclass(slots=True)
-class _Strand:
-    """The strand of one process, and the one thread that writes it."""
-
-    scribe: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ledger"))
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    queue: list[_Ticket] = field(default_factory=list)
-    #: the last entry; None before the first one, and after a failure
-    head: Head | None = None
 
 
 class Ledger:
@@ -91,32 +71,31 @@ class Ledger:
         self._meter = meter
         self._enabled = enabled
         self._key: bytes | None = None
-        self._strands: dict[int, _Strand] = {}
+        #: the last entry of the strand of each process; after a failure there is none
+        self._heads: dict[int, Head] = {}
+        self._jobs = Together(self._write, wait_s=_WAIT_S, most=_MOST_AT_ONCE)
 
     # ---- what is recorded
 
     def delivered(
         self, actor: Actor, facts: Mapping[str, object], items: Sequence[Served], *, object_id: str, content: bool
-    ) -> Callable[[], None]:
-        """Begin to record a read that gives something away.
+    ) -> None:
+        """Record a read that gives something away: nothing may be, before this has returned.
 
-        Nothing may be given away before the function that is returned has returned: it waits for the entry, and
-        raises StorageUnavailable when there is none. Until then the answer can be built.
+        Raises StorageUnavailable.
         """
-        if not self._enabled or not items:
-            return _nothing
-        note = Note("delivered", _facts(actor, facts), actor.partner, object_id, of_page(items, content))
-        return self._begin(note).wait
+        if self._enabled and items:
+            self._add(Note("delivered", _facts(actor, facts), actor.partner, object_id, of_page(items, content)))
 
     def refused(self, actor: Actor, facts: Mapping[str, object], object_id: str) -> None:
         """Record a look-up that was refused. Raises StorageUnavailable."""
         if self._enabled:
-            self._begin(Note("refused", _facts(actor, facts), actor.partner, object_id)).wait()
+            self._add(Note("refused", _facts(actor, facts), actor.partner, object_id))
 
     def deleted(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
         """Record that these records of one object are about to be deleted. Raises StorageUnavailable."""
         if self._enabled and records:
-            self._begin(_deletion(actor, facts, records)).wait()
+            self._add(_deletion(actor, facts, records))
 
     def removed(self, actor: Actor, facts: Mapping[str, object], records: Sequence[Record]) -> None:
         """Record that these records, of any objects, are about to be removed. Raises StorageUnavailable."""
@@ -124,61 +103,37 @@ class Ledger:
         for record in records:
             groups.setdefault(record.id, []).append(record)
         if self._enabled and groups:
-            self._begin(*(_deletion(actor, facts, some) for some in groups.values())).wait()
+            self._add(*(_deletion(actor, facts, some) for some in groups.values()))
 
     def pruned(self, facts: Mapping[str, object]) -> None:
         """Record which entries are about to be removed, also when nothing else is recorded any more.
 
         Raises StorageUnavailable.
         """
-        self._begin(Note(PRUNED, facts, firm=True)).wait()
+        self._add(Note(PRUNED, facts, firm=True))
 
     # ---- writing
 
-    def _begin(self, *notes: Note) -> _Ticket:
-        """Hand the notes to the thread that writes; who waits for the ticket waits for all of them.
+    def _add(self, *notes: Note) -> None:
+        """Return when the notes are in the ledger; those of several threads that wait go in one write."""
+        self._jobs.do(_Job(notes))
 
-        Those that wait at the same time go in one write.
-        """
-        pid = os.getpid()
-        strand = self._strands.get(pid) or self._strands.setdefault(pid, _Strand())
-        tickets = [_Ticket(note) for note in notes]
-        ticket = tickets[0]
-        with strand.lock:
-            # The queue is taken whole: all of these are in one write.
-            strand.queue += tickets
-        strand.scribe.submit(self._write_waiting, strand)
-        # Whoever computes on without a pause would keep the other thread from even sending the entry to the database.
-        ticket.ended.wait(_HEAD_START_S)
-        return ticket
-
-    def _write_waiting(self, strand: _Strand) -> None:
-        with strand.lock:
-            batch, strand.queue = strand.queue, []
-        if batch:
-            self._write(strand, batch)
-
-    def _write(self, strand: _Strand, batch: Sequence[_Ticket]) -> None:
-        head, strand.head = strand.head, None
-        error: Exception | None = StorageUnavailable("the write was interrupted")
+    def _write(self, jobs: Sequence[_Job], limit_s: float) -> list[None]:
+        # After a failure nobody knows which of the entries are there: the next write begins another strand.
+        head = self._heads.pop(os.getpid(), None)
+        notes = [note for job in jobs for note in job.notes]
         try:
-            notes = [ticket.note for ticket in batch]
             entries = self._entries(head, notes)
             self._store.ledger.append(entries, firm=any(note.firm for note in notes))
-            last = entries[-1]
-            # After a failure nobody knows which of the entries are there: the next write begins another strand.
-            strand.head = Head(last.strand, last.number, last.hash)
-            error = None
         except StorageError as failure:
-            error = failure
+            self._meter.count(LEDGER_FAILED)
+            raise StorageUnavailable(f"the ledger cannot be written: {failure}") from failure
         finally:
-            for ticket in batch:
-                ticket.error = error
-                ticket.ended.set()
-            self._meter.observe(LEDGER_BATCH, len(batch))
-            self._meter.observe(LEDGER_WAIT, time.perf_counter() - batch[0].since)
-            if error is not None:
-                self._meter.count(LEDGER_FAILED)
+            self._meter.observe(LEDGER_BATCH, len(notes))
+            self._meter.observe(LEDGER_WAIT, time.perf_counter() - jobs[0].since)
+        last = entries[-1]
+        self._heads[os.getpid()] = Head(last.strand, last.number, last.hash)
+        return [None] * len(jobs)
 
     def _entries(self, head: Head | None, notes: Sequence[Note]) -> list[Entry]:
         if self._key is None:
@@ -212,10 +167,6 @@ def _deletion(actor: Actor, facts: Mapping[str, object], records: Sequence[Recor
     versions = [[r.position, r.version, r.version_key, r.collection, r.submitter] for r in records]
     about = _facts(actor, {**facts, "versions": versions})
     return Note("deleted", about, actor.partner, records[0].id, of_records(records), firm=True)
-
-
-def _nothing() -> None:
-    """Nothing to wait for."""
 
 
 def _facts(actor: Actor, more: Mapping[str, object]) -> dict[str, object]:

@@ -51,7 +51,7 @@ def of_page(items: Sequence[Served], content: bool) -> Items:
     if not all(map(operator.lt, positions, positions[1:])):
         return _of_any(items, content)
     # What tells where a copy comes from is no copy itself, but it names the object.
-    if content and any(isinstance(item, Copy) for item in items):
+    if content and Copy in set(map(type, items)):
         return _packed(positions, [item.record.label << _FORM_BITS | _CODES[item.form] for item in items])
     form = _WHOLE if content else _METADATA
     return _packed(positions, [item.record.label << _FORM_BITS | form for item in items])

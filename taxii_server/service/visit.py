@@ -101,12 +101,14 @@ class Visit:
         return self.answer(collection, request, lambda found: found)
 
     def answer(self, collection: Collection, request: ReadRequest, build: Callable[[Found], T]) -> T:
-        """What `build` makes of a page, as `read`: it is built while the ledger is written, which takes as long."""
+        """What `build` makes of a page, as `read`."""
         try:
             found = self.look(collection, request)
         except Superseded:
             return self._again(collection, request, build)
-        wait_for_ledger = self.ledger.delivered(
+        # Before the ledger tells of it: what cannot be built is not delivered.
+        answer = build(found)
+        self.ledger.delivered(
             self.actor,
             self._facts(200, collection.name, resource=request.resource),
             found.items,
@@ -123,8 +125,6 @@ class Visit:
             last=found.items[-1].at if found.items else None,
             catalog=self.snapshot.epoch,
         )
-        answer = build(found)
-        wait_for_ledger()
         if self.meter.counts:
             self._count_read(collection, len(found.items))
         return answer
@@ -150,7 +150,7 @@ class Visit:
             return
         facts = self._facts(200, collection.name, resource="console")
         content = content and self.actor.origin.method != "HEAD"
-        self.ledger.delivered(self.actor, facts, items, object_id=object_id, content=content)()
+        self.ledger.delivered(self.actor, facts, items, object_id=object_id, content=content)
         self._record("read", collection, resource="console", object=object_id or None, count=len(items))
         if self.meter.counts:
             self._count_read(collection, len(items))

@@ -12,7 +12,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +230,8 @@ class SQLiteStore(Store):
             # closed inside: those that are left after a cut would keep this point in time open for the next call.
             with self._database.reading(connection) as db, closing(_rows(db, statement)) as rows:
                 records, cut = within(map(record, rows), query.limit_bytes, query.limit)
-                if any(earlier.position > later.position for earlier, later in pairwise(records)):
+                positions = list(map(position_of, records))
+                if positions != sorted(positions):
                     # The statement gives them in order, though SQL promises nothing: then none may be left out.
                     records, cut = tuple(sorted((*records, *map(record, rows)), key=position_of)), False
                 (horizon,) = db.execute(LOG_LENGTH).fetchone()

@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from taxii_server.model import Draft, EventPlan, PageQuery, Record
 from taxii_server.storage.bands import Chunk, draw_places, pack
 from taxii_server.storage.sqlite_query import COLUMNS, LOOKUP, page_statement
@@ -138,12 +140,16 @@ def aliases(db: sqlite3.Connection, ids: Collection[str]) -> dict[str, str]:
 # ---- rows
 
 
+_new_tuple = tuple.__new__
+
+
 def record(row: Sequence[Any]) -> Record:
     """A row of `records` in the order of COLUMNS, and the content."""
     hard, soft = row[10], row[11]
+    # Past the constructor with its thirteen parameters, as the other store does.
     if hard == soft == _NO_REFS:
-        return Record._make((*row[:10], (), (), row[12]))
-    return Record._make((*row[:10], _refs(hard), _refs(soft), row[12]))
+        return _new_tuple(Record, (*row[:10], (), (), row[12]))
+    return _new_tuple(Record, (*row[:10], _refs(hard), _refs(soft), row[12]))
 
 
 def ascending(rows: Iterable[Sequence[Any]]) -> list[Record]:
@@ -156,4 +162,4 @@ def position_of(each: Record) -> int:
 
 
 def _refs(text: str) -> tuple[str, ...]:
-    return () if text == _NO_REFS else tuple(json.loads(text))
+    return () if text == _NO_REFS else tuple(orjson.loads(text))

@@ -71,15 +71,8 @@ class Tracing:
         return wrap
 
     def watch_ledger(self, ledger: Ledger) -> None:
-        """A span around each wait for an entry. The entry itself is written by another thread, for several requests."""
-        begin = ledger.delivered
-        waiting = self.wrap()
-
-        @wraps(begin)
-        def delivered(*arguments: Any, **more: Any) -> Callable[[], None]:
-            return waiting("ledger_wait", begin(*arguments, **more))
-
-        ledger.delivered = delivered  # type: ignore[method-assign]
+        """A span around each wait for an entry, which another thread may write, for several requests at once."""
+        ledger.delivered = self.wrap()("ledger_wait", ledger.delivered)  # type: ignore[method-assign]
 
     @contextmanager
     def request(self, method: str, request_id: str, said: Mapping[str, str]) -> Iterator[Span]:

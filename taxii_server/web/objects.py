@@ -104,8 +104,7 @@ def _read(
             next=parameters.next,
             content=content,
         ),
-        # Compressing takes as long as the entry of the ledger that is written meanwhile.
-        lambda found: answers.compress(request, build(found)),
+        build,
     )
 
 

@@ -276,7 +276,7 @@ def test_readers_at_once_share_writes_and_each_is_recorded(site: Site) -> None:
 def test_a_forked_process_writes_a_strand_of_its_own(site: Site) -> None:
     site.store("alice", "alice-box", malware(**marked("green")))
     site.page("carol")
-    site.hub.ledger._strands = {os.getpid() + 1: site.hub.ledger._strands[os.getpid()]}  # as in a child
+    site.hub.ledger._heads = {os.getpid() + 1: site.hub.ledger._heads[os.getpid()]}  # as in a child
     site.page("carol")
     finding = check(site.hub.store)
     assert (finding.entries, finding.strands, finding.faults) == (4, 2, ())
