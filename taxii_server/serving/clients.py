@@ -65,7 +65,7 @@ class Clients:
         self._context = context
         self._poller = poller
         self._is_alive = is_alive
-        self._told = -math.inf
+        self._told: dict[str, float] = {}
 
     # ---- what the loop asks for
 
@@ -100,10 +100,10 @@ class Clients:
             self._close(conn)
 
     def tell(self, message: str, *values: object) -> None:
-        """A warning, once a second at most: whoever floods the server shall not flood the log."""
+        """A warning, each once a second at most: whoever floods the server shall not flood the log."""
         now = time.monotonic()
-        if now - self._told >= 1:
-            self._told = now
+        if now - self._told.get(message, -math.inf) >= 1:
+            self._told[message] = now
             _log.warning(message, *values)
 
     def _watch(self, conn: Connection, events: int) -> None:
