@@ -31,7 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"medallion": ["medallion==3.0.0"], "opentaxii": RELEASES["0.10.0b1"]}
 ENVIRONMENTS = Path(tempfile.gettempdir()) / "taxii-bench-peers"
 LIMIT_S = 60.0
-_USER, _SECRET = "bench", "a secret of bench"
+#: Who reads from them; in OpenTAXII it is made by tests/migrate/opentaxii_server.py.
+_USER, _SECRET = "admin", "a secret of admin"
 
 
 def peers(place: Place) -> Iterator[Figure]:
@@ -137,13 +138,13 @@ def _opentaxii(folder: Path, size: int) -> Iterator[str]:
     """OpenTAXII on SQLite, filled by its own interface."""
     where, port = folder / "opentaxii", site.free_port()
     where.mkdir(parents=True)
-    script = [_python("opentaxii"), str(ROOT / "bench/opentaxii_server.py"), str(where), _USER, _SECRET]
+    script = [_python("opentaxii"), str(ROOT / "tests/migrate/opentaxii_server.py"), str(where)]
     mix = _mix(size)
     lines = "".join(json.dumps(mix[start : start + 1000]) + "\n" for start in range(0, size, 1000))
     subprocess.run([*script, "0"], input=lines, text=True, check=True, capture_output=True, timeout=300)
     made = json.loads((where / "made.json").read_text())
     with _answering([*script, str(port)], port, folder / "opentaxii.log"):
-        yield f"http://127.0.0.1:{port}/taxii2/{made['root']}/collections/{made['collection']}/objects/"
+        yield f"http://127.0.0.1:{port}/taxii2/{made['root']}/collections/{made['collections'][0]}/objects/"
 
 
 @contextmanager

@@ -61,195 +61,158 @@ class Meter:
 
 NO_METER = Meter()
 
+
+def _counter(name: str, about: str, labels: tuple[str, ...] = ()) -> Metric:
+    return Metric(name, "counter", about, labels)
+
+
+def _gauge(name: str, about: str, labels: tuple[str, ...] = (), *, mode: Mode = "livesum") -> Metric:
+    return Metric(name, "gauge", about, labels, mode=mode)
+
+
+def _looked_up(name: str, about: str, labels: tuple[str, ...] = ()) -> Metric:
+    return _gauge(name, about, labels, mode="scrape")
+
+
+def _histogram(name: str, about: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Metric:
+    return Metric(name, "histogram", about, labels, buckets)
+
+
 # ---- requests
 
-REQUESTS = Metric("taxii_requests_total", "counter", "Requests answered.", ("route", "method", "status"))
-REQUEST_SECONDS = Metric(
+REQUESTS = _counter("taxii_requests_total", "Requests answered.", ("route", "method", "status"))
+REQUEST_SECONDS = _histogram(
     "taxii_request_seconds",
-    "histogram",
     "From the moment when a thread takes a request to its answer, without the time that the client takes.",
-    ("route",),
     _FAST_S,
+    ("route",),
 )
-WAIT_SECONDS = Metric(
-    "taxii_thread_wait_seconds", "histogram", "How long a request waited for a thread.", buckets=_FAST_S
-)
-OVERLOADED = Metric(
+WAIT_SECONDS = _histogram("taxii_thread_wait_seconds", "How long a request waited for a thread.", _FAST_S)
+OVERLOADED = _counter(
     "taxii_overloaded_total",
-    "counter",
     "Requests answered 503 by the worker itself: the queue is full, the wait took too long, no memory for bodies.",
     ("why",),
 )
-REFUSED = Metric(
+REFUSED = _counter(
     "taxii_refused_total",
-    "counter",
     "Requests answered 429: locked out after wrong credentials, too many requests, no room for another body.",
     ("why",),
 )
-MALFORMED = Metric("taxii_malformed_total", "counter", "Requests that were not understood at HTTP level.")
-CONNECTIONS = Metric("taxii_connections", "gauge", "Open connections of all workers.")
-CONNECTIONS_ENDED = Metric(
+MALFORMED = _counter("taxii_malformed_total", "Requests that were not understood at HTTP level.")
+CONNECTIONS = _gauge("taxii_connections", "Open connections of all workers.")
+CONNECTIONS_ENDED = _counter(
     "taxii_connections_ended_total",
-    "counter",
     "Connections that the server ended to make room: idle ones, and slow ones when buffer_mb was full.",
     ("why",),
 )
-BUSY = Metric("taxii_requests_in_progress", "gauge", "Requests that have a thread or wait for one.")
-HELD_BYTES = Metric("taxii_held_bytes", "gauge", "Bodies and answers kept in memory for slow clients.")
+BUSY = _gauge("taxii_requests_in_progress", "Requests that have a thread or wait for one.")
+HELD_BYTES = _gauge("taxii_held_bytes", "Bodies and answers kept in memory for slow clients.")
 
 # ---- objects
 
-DELIVERED = Metric(
-    "taxii_objects_delivered_total", "counter", "Objects and versions in answers.", ("partner", "collection")
-)
-RECEIVED = Metric(
+DELIVERED = _counter("taxii_objects_delivered_total", "Objects and versions in answers.", ("partner", "collection"))
+RECEIVED = _counter(
     "taxii_objects_received_total",
-    "counter",
     "Objects in POSTs, by what became of them: stored, failed, refused or quarantined by a guard.",
     ("partner", "collection", "result"),
 )
-DELETED = Metric("taxii_objects_deleted_total", "counter", "Versions deleted by partners.", ("partner", "collection"))
-LAST_READ = Metric(
+DELETED = _counter("taxii_objects_deleted_total", "Versions deleted by partners.", ("partner", "collection"))
+LAST_READ = _gauge(
     "taxii_partner_last_read_timestamp_seconds",
-    "gauge",
     "When the partner last read this collection, also when there was nothing new.",
     ("partner", "collection"),
     mode="mostrecent",
 )
-VISIBLE = Metric(
-    "taxii_objects_visible", "gauge", "Stored records that the partner may read.", ("partner",), mode="scrape"
-)
-HIDDEN = Metric(
+VISIBLE = _looked_up("taxii_objects_visible", "Stored records that the partner may read.", ("partner",))
+HIDDEN = _looked_up(
     "taxii_objects_hidden",
-    "gauge",
     "Stored records that the partner may not read, by the reason of the policy.",
     ("partner", "reason"),
-    mode="scrape",
 )
-COUNTED_AT = Metric(
-    "taxii_objects_counted_timestamp_seconds",
-    "gauge",
-    "When visible and hidden records were counted.",
-    mode="scrape",
-)
+COUNTED_AT = _looked_up("taxii_objects_counted_timestamp_seconds", "When visible and hidden records were counted.")
 
 # ---- policy and configuration
 
-BUILD = Metric("taxii_build_info", "gauge", "1, with the version of this server.", ("version",), mode="scrape")
-POLICY = Metric(
-    "taxii_policy_info", "gauge", "1, with the hash of the configuration in force.", ("digest",), mode="scrape"
+BUILD = _looked_up("taxii_build_info", "1, with the version of this server.", ("version",))
+POLICY = _looked_up("taxii_policy_info", "1, with the hash of the configuration in force.", ("digest",))
+POLICY_EPOCH = _gauge(
+    "taxii_policy_epoch", "Number of the newest configuration that a worker has in force.", mode="livemax"
 )
-POLICY_EPOCH = Metric(
-    "taxii_policy_epoch", "gauge", "Number of the newest configuration that a worker has in force.", mode="livemax"
+POLICY_EPOCH_OLDEST = _gauge(
+    "taxii_policy_epoch_oldest", "The same of the worker that is furthest behind.", mode="livemin"
 )
-POLICY_EPOCH_OLDEST = Metric(
-    "taxii_policy_epoch_oldest", "gauge", "The same of the worker that is furthest behind.", mode="livemin"
-)
-RELOAD_OK = Metric(
+RELOAD_OK = _gauge(
     "taxii_config_reload_successful",
-    "gauge",
     "1: the last change of the files was put in force; 0: it does not hold, and the old configuration stays.",
     mode="mostrecent",
 )
-RELOADED_AT = Metric(
-    "taxii_config_reload_timestamp_seconds",
-    "gauge",
-    "When the files were last put in force by this server.",
-    mode="mostrecent",
+RELOADED_AT = _gauge(
+    "taxii_config_reload_timestamp_seconds", "When the files were last put in force by this server.", mode="mostrecent"
 )
 
 # ---- the ledger
 
-LEDGER_BATCH = Metric(
-    "taxii_ledger_batch_entries", "histogram", "Entries that waited and were written in one go.", buckets=_SIZES
-)
-LEDGER_WAIT = Metric(
+LEDGER_BATCH = _histogram("taxii_ledger_batch_entries", "Entries that waited and were written in one go.", _SIZES)
+LEDGER_WAIT = _histogram(
     "taxii_ledger_wait_seconds",
-    "histogram",
     "From the wish to write an entry of the ledger until it is written: the oldest of each batch.",
-    buckets=_FAST_S,
+    _FAST_S,
 )
-LEDGER_FAILED = Metric(
-    "taxii_ledger_failures_total", "counter", "Writes of the ledger that failed; their requests were answered 503."
+LEDGER_FAILED = _counter(
+    "taxii_ledger_failures_total", "Writes of the ledger that failed; their requests were answered 503."
 )
 
 # ---- the store
 
-STORE_SECONDS = Metric(
-    "taxii_store_seconds", "histogram", "Time of the operations of the store.", ("operation",), _FAST_S
+STORE_SECONDS = _histogram("taxii_store_seconds", "Time of the operations of the store.", _FAST_S, ("operation",))
+GROUP_SIZE = _histogram("taxii_commit_group_size", "Writes that shared one transaction (group commit).", _SIZES)
+READY = _looked_up("taxii_ready", "1 while /readyz of the worker that was asked says so.")
+SQLITE_BYTES = _looked_up(
+    "taxii_sqlite_file_bytes", "Size of the SQLite files: records and ledger, each with its write-ahead log.", ("file",)
 )
-GROUP_SIZE = Metric(
-    "taxii_commit_group_size", "histogram", "Writes that shared one transaction (group commit).", buckets=_SIZES
+DISK_FREE = _looked_up("taxii_disk_free_bytes", "Room on the disk of the SQLite files.")
+MONGO_MEMBERS = _looked_up("taxii_mongodb_members", "Members of the replica set, by their state.", ("state",))
+MONGO_LAG = _looked_up(
+    "taxii_mongodb_replication_lag_seconds", "How far a secondary is behind the primary.", ("member",)
 )
-READY = Metric("taxii_ready", "gauge", "1 while /readyz of the worker that was asked says so.", mode="scrape")
-SQLITE_BYTES = Metric(
-    "taxii_sqlite_file_bytes",
-    "gauge",
-    "Size of the SQLite files: records and ledger, each with its write-ahead log.",
-    ("file",),
-    mode="scrape",
-)
-DISK_FREE = Metric("taxii_disk_free_bytes", "gauge", "Room on the disk of the SQLite files.", mode="scrape")
-MONGO_MEMBERS = Metric(
-    "taxii_mongodb_members", "gauge", "Members of the replica set, by their state.", ("state",), mode="scrape"
-)
-MONGO_LAG = Metric(
-    "taxii_mongodb_replication_lag_seconds",
-    "gauge",
-    "How far a secondary is behind the primary.",
-    ("member",),
-    mode="scrape",
-)
-MONGO_OPLOG = Metric(
+MONGO_OPLOG = _looked_up(
     "taxii_mongodb_oplog_window_seconds",
-    "gauge",
     "From the oldest to the newest entry of the oplog: for so long a member may be away.",
-    mode="scrape",
 )
 
 # ---- work in the background
 
-TASK_RUN = Metric(
+TASK_RUN = _gauge(
     "taxii_task_last_run_timestamp_seconds",
-    "gauge",
     "When a task of this server last ended: upkeep, relabel, count.",
     ("task",),
     mode="mostrecent",
 )
-TASK_OK = Metric(
-    "taxii_task_last_run_successful", "gauge", "Whether it did what it had to (1) or failed (0).", ("task",),
-    mode="mostrecent",
-)  # fmt: skip
-REMOVED = Metric(
-    "taxii_upkeep_removed_total", "counter", "What upkeep removed: records, ledger, statuses, catalogs.", ("what",)
+TASK_OK = _gauge(
+    "taxii_task_last_run_successful", "Whether it did what it had to (1) or failed (0).", ("task",), mode="mostrecent"
 )
+REMOVED = _counter("taxii_upkeep_removed_total", "What upkeep removed: records, ledger, statuses, catalogs.", ("what",))
 
 # ---- mirrors
 
-MIRROR_SUCCESS = Metric(
+MIRROR_SUCCESS = _looked_up(
     "taxii_mirror_last_success_timestamp_seconds",
-    "gauge",
     "When a mirror that runs as a service last came to its end; 0: never.",
     ("mirror", "way"),
-    mode="scrape",
 )
-MIRROR_INTERVAL = Metric(
-    "taxii_mirror_interval_seconds", "gauge", "How often it is to run (every_s).", ("mirror", "way"), mode="scrape"
-)
-MIRROR_OBJECTS = Metric(
+MIRROR_INTERVAL = _looked_up("taxii_mirror_interval_seconds", "How often it is to run (every_s).", ("mirror", "way"))
+MIRROR_OBJECTS = _looked_up(
     "taxii_mirror_objects",
-    "gauge",
     "What its runs stored, could not store (refused) and deleted, so far.",
     ("mirror", "way", "result"),
-    mode="scrape",
 )
 
 # ---- processes
 
-WORKERS = Metric("taxii_workers", "gauge", "Workers that run.")
-MEMORY = Metric("taxii_resident_memory_bytes", "gauge", "Memory of all workers (resident).")
-MEMORY_LARGEST = Metric(
-    "taxii_resident_memory_largest_bytes", "gauge", "Memory of the largest worker (resident).", mode="livemax"
+WORKERS = _gauge("taxii_workers", "Workers that run.")
+MEMORY = _gauge("taxii_resident_memory_bytes", "Memory of all workers (resident).")
+MEMORY_LARGEST = _gauge(
+    "taxii_resident_memory_largest_bytes", "Memory of the largest worker (resident).", mode="livemax"
 )
 
 

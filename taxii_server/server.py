@@ -25,9 +25,10 @@ from taxii_server.auth.shared import Table
 from taxii_server.errors import ConfigError
 from taxii_server.logs import JsonFormatter
 from taxii_server.metering import NO_METER, Meter
+from taxii_server.serving.clients import KEPT_S
 from taxii_server.serving.connection import MAX_LINE_BYTES
 from taxii_server.serving.tls import make_context
-from taxii_server.serving.worker import KEPT_S, TaxiiWorker
+from taxii_server.serving.worker import TaxiiWorker
 from taxii_server.settings import Settings
 from taxii_server.storage import is_spoilt_by_fork
 from taxii_server.telemetry.prometheus import PrometheusMeter

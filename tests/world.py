@@ -252,6 +252,12 @@ def world(folder: Path, store: str | None = None, **more: Any) -> Iterator[World
 # ---- objects
 
 
+def stop_threads(app: Flask) -> None:
+    """End what an application with `background` does by itself, before its store is closed."""
+    for name in ("refresher", "upkeep"):
+        app.extensions[f"taxii_server.{name}"].stop()
+
+
 def new_id(type_: str = "indicator") -> str:
     return f"{type_}--{uuid.uuid4()}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 
 from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
 from taxii_server.cli.naming import PARTNER
-from taxii_server.cli.tables import print_json, print_rows
+from taxii_server.cli.tables import print_found, print_json, print_rows
 from taxii_server.errors import NotFound
 from taxii_server.service.book import Book
 from taxii_server.service.checking import check
@@ -58,10 +58,7 @@ def who_received(session: Session, object_id: str, as_json: bool) -> None:
         found = disclosures.who_received(object_id)
         if not found:
             _require_known(disclosures, object_id)
-    if as_json:
-        print_json({"object": object_id, "deliveries": [_delivery_json(each) for each in found]})
-    else:
-        print_rows(_DELIVERIES, map(_delivery_row, found), numbers=())
+    _print_deliveries(as_json, found, {"object": object_id})
 
 
 @ledger.command("what-did", cls=Command)
@@ -85,17 +82,12 @@ def what_did(session: Session, partner: str, only: str | None, since: str | None
     with _opened(session) as disclosures:
         _require_met(disclosures, partner)
         if only:
-            given = disclosures.received(partner, start)
-            if as_json:
-                print_json({"partner": partner, "deliveries": [_delivery_json(each) for each in given]})
-            else:
-                print_rows(_DELIVERIES, map(_delivery_row, given), numbers=())
+            _print_deliveries(as_json, disclosures.received(partner, start), {"partner": partner})
         else:
             events = disclosures.what_did(partner, start)
-            if as_json:
-                print_json({"partner": partner, "events": [_event_json(each, items=True) for each in events]})
-            else:
-                print_rows(_EVENTS, map(_event_row, events), numbers=(2,))
+            described = (_event_json(each, items=True) for each in events)
+            rows, about = map(_event_row, events), {"partner": partner}
+            print_found(as_json, "events", _EVENTS, rows, described, numbers=(2,), about=about)
 
 
 @ledger.command("recall", cls=Command)
@@ -113,10 +105,8 @@ def recall(session: Session, object_id: str, as_json: bool) -> None:
         found = disclosures.recall(object_id)
         if not found:
             _require_known(disclosures, object_id)
-    if as_json:
-        print_json({"object": object_id, "holders": [_holder_json(each) for each in found]})
-    else:
-        print_rows(_HOLDERS, map(_holder_row, found), numbers=(5,))
+    rows, described, about = map(_holder_row, found), map(_holder_json, found), {"object": object_id}
+    print_found(as_json, "holders", _HOLDERS, rows, described, numbers=(5,), about=about)
 
 
 @ledger.command("verify", cls=Command)
@@ -251,6 +241,11 @@ def _anchors(path: Path) -> list[Head]:
 
 
 # ---- printing
+
+
+def _print_deliveries(as_json: bool, found: Iterable[Delivery], about: Mapping[str, str]) -> None:
+    rows, described = map(_delivery_row, found), map(_delivery_json, found)
+    print_found(as_json, "deliveries", _DELIVERIES, rows, described, about=about)
 
 
 def _delivery_row(delivery: Delivery) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,60 +15,24 @@ import click
 from rich.markup import escape
 
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
+from taxii_server.cli.mirror_flags import flags_of, flags_of_a_run, given, mirror_of
 from taxii_server.cli.tables import json_option, on_one_line, print_found, print_json
-from taxii_server.errors import ConfigError, Problem
+from taxii_server.errors import ConfigError
 from taxii_server.logs import set_up_logs
 from taxii_server.mirror import state as states
 from taxii_server.mirror.papers import Papers
 from taxii_server.mirror.run import Report, Surroundings
 from taxii_server.mirror.running import Service, job_of
-from taxii_server.mirror.schema import Mirror, make_mirror, read_mirrors
+from taxii_server.mirror.schema import Mirror, read_mirrors
 from taxii_server.service.hub import Hub
-from taxii_server.settings.rows import first_sentence, rows_of
 from taxii_server.times import format_position
 
 _SHOWN = 20
-#: Keys of a mirror that are no flags: they are arguments, or say something to the service only.
-_NOT_FLAGS = ("url", "collection", "partner", "every_s", "follow_every_s")
-_PUSH_ONLY, _PULL_ONLY = ("status_wait_s",), ("overlap_s", "follow_deletions", "max_deletions_percent")
 
 
 @click.group()
 def mirror() -> None:
     """Mirror collections: pull what other hubs share, push what a partner may read here. See docs/mirroring.md."""
-
-
-def _flags(kind: str) -> Callable[[Any], Any]:
-    """A flag for each key that a mirror of this kind has in mirrors.toml."""
-    left_out = (*_NOT_FLAGS, *(_PUSH_ONLY if kind == "pull" else _PULL_ONLY))
-
-    def add(command: Any) -> Any:
-        for name, row in reversed(list(rows_of(Mirror).items())):
-            if name in left_out:
-                continue
-            flag, about = "--" + name.replace("_", "-"), first_sentence(row.help) + "."
-            if isinstance(row.default, bool):
-                words = f"{flag}/--no-{flag[2:]}" if row.default else flag
-                option = click.option(words, name, default=None, is_flag=True, help=about)
-            else:
-                option = click.option(flag, name, metavar=row.kind.name.split()[-1].upper(), help=about)
-            command = option(command)
-        return command
-
-    return add
-
-
-def _runs(command: Any) -> Any:
-    """What pull and push have in common."""
-    for option in (
-        json_option,
-        click.option("--from-start", is_flag=True, help="Begin anew; what is there already stays as it is."),
-        click.option(
-            "--name", metavar="NAME", help="What to call it in lists and logs. Default: made of the collection."
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @mirror.command(cls=Command)
@@ -77,8 +41,8 @@ def _runs(command: Any) -> Any:
 @click.option("--as", "partner", metavar="PARTNER", help="The partner who posts. Default: the owner of the collection.")
 @click.option("--reconcile", is_flag=True, help="Look for deletions now, whenever that was done last.")
 @click.option("--yes", "sure", is_flag=True, help="The same, and delete however many the peer does not have any more.")
-@_flags("pull")
-@_runs
+@flags_of("pull")
+@flags_of_a_run
 @pass_session
 def pull(
     session: Session,
@@ -106,10 +70,10 @@ def pull(
       taxii-server mirror pull cert-eu --reconcile --yes
     """
     values = (
-        _given(flags) | ({"collection": collection} if collection else {}) | ({"partner": partner} if partner else {})
+        given(flags) | ({"collection": collection} if collection else {}) | ({"partner": partner} if partner else {})
     )
     settings = session.settings()
-    made = _mirror("pull", source, values, name, Path(settings.mirrors_file))
+    made = mirror_of("pull", source, values, name, Path(settings.mirrors_file))
     with session.hub(settings) as hub:
         _run(hub, made, as_json=as_json, from_start=from_start, follow=reconcile, sure=sure)
 
@@ -118,8 +82,8 @@ def pull(
 @click.argument("collection", metavar="COLLECTION|NAME")
 @click.argument("target", metavar="[URL]", required=False)
 @click.option("--as", "partner", metavar="PARTNER", help="The partner who is the peer: it gets what it may read here.")
-@_flags("push")
-@_runs
+@flags_of("push")
+@flags_of_a_run
 @pass_session
 def push(
     session: Session,
@@ -142,11 +106,11 @@ def push(
           --as soc --token-file /etc/taxii-server/soc.token
       taxii-server mirror push to-the-soc
     """
-    values = _given({**flags, "partner": partner})
+    values = given({**flags, "partner": partner})
     settings = session.settings()
     if target:
         values["collection"] = collection
-    made = _mirror("push", target or collection, values, name, Path(settings.mirrors_file))
+    made = mirror_of("push", target or collection, values, name, Path(settings.mirrors_file))
     with session.hub(settings) as hub:
         _run(hub, made, as_json=as_json, from_start=from_start)
 
@@ -352,36 +316,6 @@ def _tell(report: Report) -> None:
         err.print(f"[yellow]warning[/yellow] {escape(warning)}")
     if report.error:
         err.print(f"[red]error[/red] {escape(report.error)}")
-
-
-def _mirror(kind: str, source: str, values: dict[str, Any], name: str | None, file: Path) -> Mirror:
-    """The mirror of this URL with these values, or that of mirrors.toml with this name, with the values on top."""
-    if "://" in source:
-        if "collection" not in values:
-            raise click.BadParameter("--into COLLECTION is missing: where do the objects go?")
-        return make_mirror(
-            name or f"{values['collection']}-{kind}", kind, {"url": source, **values}, Path.cwd(), "command line"
-        )
-    found = [each for each in read_mirrors(file) if (each.name, each.kind) == (source, kind)]
-    if not found:
-        raise ConfigError(
-            [Problem(file.as_posix(), kind, f"there is no mirror '{source}' in it; give a URL, or a name")]
-        )
-    if not values:
-        return found[0]
-    rows = rows_of(Mirror)
-    declared = {each: getattr(found[0], each) for each in rows}
-    return make_mirror(source, kind, declared | values, Path.cwd(), "command line")
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    """The flags that were given, read as in the environment."""
-    rows = rows_of(Mirror)
-    return {
-        name: rows[name].kind.parse(value) if isinstance(value, str) else value
-        for name, value in flags.items()
-        if value is not None
-    }
 
 
 def _shown(state: states.State) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_catalog, read_files
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
-from taxii_server.cli.tables import print_json, print_rows
+from taxii_server.cli.tables import print_found, print_json, print_rows
 from taxii_server.errors import ConfigError, NotFound, Problem
 from taxii_server.service.comparing import Change, Difference, compare
 from taxii_server.service.explaining import Access, phrase
@@ -173,10 +173,8 @@ def who_can(session: Session, object_id: str, as_json: bool) -> None:
             found = who_can_read(hub, object_id)
         except NotFound:
             raise NotFound(f"no object {object_id} in this store") from None
-    if as_json:
-        print_json({"object": object_id, "partners": [_access_json(access) for access in found]})
-    else:
-        print_rows(_ACCESS, map(_access_row, found), numbers=(2,))
+    rows, described, about = map(_access_row, found), map(_access_json, found), {"object": object_id}
+    print_found(as_json, "partners", _ACCESS, rows, described, numbers=(2,), about=about)
 
 
 # ---- reading configurations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -28,10 +28,11 @@ def print_found(
     rows: Iterable[tuple[str, ...]],
     objects: Iterable[object],
     numbers: Sequence[int] = (),
+    about: Mapping[str, str] = {},
 ) -> None:
-    """What a command lists: `{key: objects}` as JSON, or the rows as `print_rows` does."""
+    """What a command lists: `{key: objects}` as JSON, behind what it is about, or the rows as `print_rows` does."""
     if as_json:
-        print_json({key: list(objects)})
+        print_json({**about, key: list(objects)})
     else:
         print_rows(titles, rows, numbers)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from taxii_server.policy.conditions import ANY, Clause, Single
-from taxii_server.policy.engine import JudgedCase, answer
+from taxii_server.policy.conditions import ANY, Clause, Single, answer
 from taxii_server.policy.facets import UNCLEAR, Facets
 from taxii_server.policy.floor import UNCLEAR_RANK, View
 from taxii_server.policy.markings import RANKS, Meaning, Meanings
 from taxii_server.policy.rules import Release
+from taxii_server.policy.steps import JudgedCase
 from taxii_server.tlp import TLP_IDS
 
 if TYPE_CHECKING:

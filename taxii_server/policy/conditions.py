@@ -10,7 +10,7 @@ value and a claimed creator are enough. `not_` swaps the two, so that every doub
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -219,3 +219,8 @@ def for_audience(
 def dimension_of(source: FacetSource) -> str:
     """The name under which `has` knows a configured facet."""
     return f"facet:{source.key}"
+
+
+def answer(clauses: Sequence[Clause], number: int, case: Case) -> bool | None:
+    """Whether the case passes the clause of this number."""
+    return clause_holds(clauses[number], case)

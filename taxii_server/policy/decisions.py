@@ -11,13 +11,14 @@ from taxii_server.model import Removal
 from taxii_server.policy.cases import FacetsCase
 from taxii_server.policy.compile import Compiler, concerns
 from taxii_server.policy.conditions import Clause
-from taxii_server.policy.engine import UNMAPPED, Ruling, judge
+from taxii_server.policy.engine import judge
 from taxii_server.policy.explain import Check, checks, lost
 from taxii_server.policy.facets import Facets, FacetSource, Vocabulary
 from taxii_server.policy.floor import Ask, View, is_released_to, of_governor, unmarked_rank
 from taxii_server.policy.guard import Guard, PostExample
 from taxii_server.policy.markings import RANKS, Meaning, Meanings
 from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule
+from taxii_server.policy.steps import UNMAPPED, Ruling
 
 Verdict = Literal["read", "derive", "hide"]
 

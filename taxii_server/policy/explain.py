@@ -8,10 +8,10 @@ from typing import Literal
 
 from taxii_server.model import Removal
 from taxii_server.policy.cases import FacetsCase
-from taxii_server.policy.engine import Outcome, Ruling, is_held_back
 from taxii_server.policy.floor import UNCLEAR_RANK, Ask, Entry, View
 from taxii_server.policy.markings import LEVELS, Meaning
 from taxii_server.policy.rules import Release, shown
+from taxii_server.policy.steps import Outcome, Ruling, is_held_back
 
 Word = Literal["passed", "failed", "neutral"]
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from taxii_server.policy.conditions import ANY, UNKNOWN, Blank, Single, dimension_of, some
+from taxii_server.policy.conditions import ANY, UNKNOWN, Blank, Single, answer, dimension_of, some
 from taxii_server.policy.decisions import Policy
-from taxii_server.policy.engine import answer
 from taxii_server.policy.facets import OTHER
 from taxii_server.policy.floor import View
 from taxii_server.policy.markings import BUILT_IN, LEVELS, Meaning

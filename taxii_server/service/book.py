@@ -21,7 +21,7 @@ from typing import TypeVar
 import orjson
 
 from taxii_server.errors import StorageUnavailable
-from taxii_server.model import LogEntry
+from taxii_server.model import LogEntry, Record
 from taxii_server.policy import Facets, Meanings, Vocabulary
 from taxii_server.service.events import EVENT, Event, read_event
 from taxii_server.storage.base import Store
@@ -167,6 +167,18 @@ class Book:
             except Behind:
                 self.sync()
         raise StorageUnavailable("new labels kept appearing under this read; try again")
+
+    def lookup(self, ids: Sequence[str]) -> dict[str, list[Record]]:
+        """The records of these ids, all of whose labels this process knows."""
+
+        def attempt() -> dict[str, list[Record]]:
+            found = self._store.lookup(ids)
+            for records in found.values():
+                for record in records:
+                    self.label(record.label)
+            return found
+
+        return self.settled(attempt)
 
     def intern(self, keys: Iterable[LabelKey], edition: int) -> None:
         """Give each of these keys, projected under `edition`, a number for ever and for every process."""

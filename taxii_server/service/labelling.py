@@ -7,7 +7,6 @@ needs are there and the vocabulary that it was planned with is still the newest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 
 import orjson
@@ -118,20 +117,12 @@ class Labelling:
             some = named[start : start + PORTION]
             stale = {
                 record.id
-                for records in self._book.settled(partial(self._known, some)).values()
+                for records in self._book.lookup(some).values()
                 for record in records
                 if self._lacks_release(record)
             }
             if stale:
                 self._relabel_ids(stale)
-
-    def _known(self, ids: Sequence[str]) -> dict[str, list[Record]]:
-        """The records of these ids, all of whose labels this process knows."""
-        found = self._store.lookup(ids)
-        for records in found.values():
-            for record in records:
-                self._book.label(record.label)
-        return found
 
     def _lacks_release(self, record: Record) -> bool:
         released = self._book.vocabulary.released_to(record.submitter, record.id)

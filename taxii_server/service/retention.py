@@ -169,7 +169,7 @@ class Retention:
 
     def _remove(self, ids: Sequence[str], may_go: Callable[[Record], bool]) -> None:
         """Remove what is due of these ids, in one transaction."""
-        present = self._book.settled(lambda: self._known(ids))
+        present = self._book.lookup(ids)
         doomed = {id_: [r for r in self._due(records) if may_go(r)] for id_, records in present.items()}
         length = self._book.length
         ends = self._ends(present, doomed)
@@ -205,13 +205,6 @@ class Retention:
         self._count(self._hub.writer.remove(wanted, pick, quiet))
         self._progress(self._removed.total)
         self._pause()
-
-    def _known(self, ids: Sequence[str]) -> dict[str, list[Record]]:
-        found = self._store.lookup(ids)
-        for records in found.values():
-            for record in records:
-                self._book.label(record.label)
-        return found
 
     def _count(self, records: Iterable[Record]) -> None:
         counts: dict[str, int] = {}
@@ -275,7 +268,7 @@ class Retention:
         for collection, rule in self._rules.items():
             for ids in self._due_ids(collection, rule):
                 some = [id_ for id_ in ids if id_.partition("--")[0] in DEFINITIONS]
-                present = self._book.settled(lambda s=some: self._known(s)) if some else {}  # type: ignore[misc]
+                present = self._book.lookup(some) if some else {}
                 due |= {id_ for id_, records in present.items() if self._due(records)}
         if not due:
             return

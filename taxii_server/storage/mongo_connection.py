@@ -111,6 +111,7 @@ class Connection:
         self._write_timeout_s = write_timeout_s
         self._listeners = list(event_listeners)
         self._processes: dict[int, _Process] = {}
+        self._closed = False
         self.where, _, database = url.partition("://")[2].rpartition("@")[2].partition("?")[0].partition("/")
         #: What the server lists as the application: tells the transactions of this database from those of others.
         self.app_name = f"taxii-server/{database or DEFAULT_DATABASE}"
@@ -123,6 +124,8 @@ class Connection:
             raise ConfigError([problem]) from None
 
     def close(self) -> None:
+        """Close the client of this process. Whoever still asks, a thread in the background, does not open another."""
+        self._closed = True
         process = self._processes.pop(os.getpid(), None)
         if process is not None:
             process.client.close()
@@ -277,6 +280,8 @@ class Connection:
         pid = os.getpid()
         process = self._processes.get(pid)
         if process is None:
+            if self._closed:
+                raise StorageUnavailable(f"MongoDB at {self.where}: the store is closed")
             # A client inherited over a fork stays in the dict untouched: its sockets belong to the parent.
             # setdefault is atomic: no lock that another thread could hold at the moment of the fork.
             process = self._processes.setdefault(pid, _Process(self._new_client()))

@@ -19,12 +19,16 @@ too-many-requests     429     a limit of requests, or of wrong credentials; try 
 headers-too-large     431     more header fields than max_headers, or more bytes of them than max_header_bytes
 unavailable           503     the store cannot answer now; try again after Retry-After seconds
 internal              500     a fault of the server; the log has the error_id
+
+FAULTS says the same for each class of errors; the pages of the console are made of it too.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import orjson
 from flask import Flask, Response, g, request
@@ -42,18 +46,18 @@ from taxii_server.errors import (
     LockedOut,
     NoRoom,
     NotFound,
-    StorageError,
     StorageUnavailable,
     TooManyRequests,
 )
 from taxii_server.metering import REFUSED, Meter
 from taxii_server.web.body import IncompleteBody, UnsupportedEncoding
-from taxii_server.web.head import HeadTooLarge
+from taxii_server.web.head import HeadersTooLarge, UrlTooLong
 from taxii_server.web.media import TAXII
 from taxii_server.web.places import REQUEST_ID
 
 _log = logging.getLogger(__name__)
-_RETRY_AFTER_S = "2"
+_RETRY_AFTER_S = 2
+R = TypeVar("R")
 
 _TITLES = {
     400: ("bad-request", "Bad request"),
@@ -81,6 +85,75 @@ class NotAcceptable(Exception):
 
 class UnsupportedMedia(Exception):
     """The Content-Type of the body is none that we take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What an error is to whoever asked. `words`: what they are told; None: what the error itself says.
+
+    `code` and `page`: the error_code, and the status of a page of the console, where they are not those of the status.
+    """
+
+    status: int
+    words: str | None = None
+    code: str | None = None
+    page: int | None = None
+
+
+_UNAVAILABLE = Fault(503, "The server cannot answer now; try again.")
+#: Of each class of errors; of one that is not named, the nearest that it is one of.
+FAULTS: Mapping[type[BaseException], Fault] = {
+    BadQuery: Fault(400, code="bad-query"),
+    IncompleteBody: Fault(400, "The body is shorter than announced; nothing of it was stored."),
+    Unauthenticated: Fault(401, "Send the credentials that the operator of this server gave you.", page=403),
+    Forbidden: Fault(403, "You may not do this here; GET /taxii2/rights/ says what you may."),
+    NotFound: Fault(404, ""),
+    NotAcceptable: Fault(406, f"Send 'Accept: {TAXII}'."),
+    Conflict: Fault(409),
+    ContentTooLarge: Fault(413),
+    UrlTooLong: Fault(414),
+    UnsupportedMedia: Fault(415, f"Send 'Content-Type: {TAXII}'."),
+    UnsupportedEncoding: Fault(415, page=400),
+    BadContent: Fault(422, page=400),
+    TooManyRequests: Fault(429),
+    HeadersTooLarge: Fault(431),
+    StorageUnavailable: _UNAVAILABLE,
+    ConfigError: _UNAVAILABLE,
+    Exception: Fault(500, "A fault of the server; its operator finds it in the log under the error_id."),
+}
+
+
+def fault_of(error: Exception) -> Fault:
+    """What this error is to whoever asked."""
+    return next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
+
+
+def retry_after_s(error: Exception) -> int | None:
+    """After how many seconds the same may be asked again; None where that would not help."""
+    if isinstance(error, TooManyRequests):
+        return error.retry_after_s
+    return _RETRY_AFTER_S if fault_of(error).status == 503 else None
+
+
+def log_fault(error: Exception, where: str = "") -> None:
+    """A line in the log about what is for the operator to mend."""
+    status = fault_of(error).status
+    if status == 503:
+        _log.error("the store or the configuration cannot be used: %s", error)
+    elif status == 500:
+        _log.error("unexpected %s%s", type(error).__name__, where, exc_info=error)
+
+
+def refused(error: NotFound | Forbidden, answer: Callable[[Exception], R]) -> R:
+    """The answer, after the ledger tells of the refusal when a collection or an object was looked up."""
+    visit = g.get("visit")
+    asked = request.view_args or {}
+    if visit is not None and "name" in asked:
+        try:
+            visit.refused(fault_of(error).status, asked["api_root"], asked["name"], asked.get("object_id", ""))
+        except StorageUnavailable as unavailable:
+            return answer(unavailable)
+    return answer(error)
 
 
 def code_and_title(status: int) -> tuple[str, str]:
@@ -130,23 +203,16 @@ def _audit_denial(status: int) -> None:
     )
 
 
-def _unavailable(error: Exception) -> Response:
-    _log.error("the store or the configuration cannot be used: %s", error)
-    response = error_response(503, "The server cannot answer now; try again.")
-    response.headers["Retry-After"] = _RETRY_AFTER_S
+def _answer(error: Exception) -> Response:
+    fault = fault_of(error)
+    log_fault(error)
+    words = str(error) if fault.words is None else fault.words
+    if isinstance(error, TooManyRequests):
+        words += "; wait for as many seconds as Retry-After says."
+    response = error_response(fault.status, words, fault.code)
+    if (seconds := retry_after_s(error)) is not None:
+        response.headers["Retry-After"] = str(seconds)
     return response
-
-
-def _refusal(status: int, description: str | None = None) -> Response:
-    """The error resource, after the ledger tells of the refusal when a collection or an object was looked up."""
-    visit = g.get("visit")
-    asked = request.view_args or {}
-    if visit is not None and "name" in asked:
-        try:
-            visit.refused(status, asked["api_root"], asked["name"], asked.get("object_id", ""))
-        except StorageUnavailable as error:
-            return _unavailable(error)
-    return error_response(status, description)
 
 
 def register_errors(app: Flask, meter: Meter) -> None:
@@ -154,10 +220,10 @@ def register_errors(app: Flask, meter: Meter) -> None:
 
     @app.errorhandler(Unauthenticated)
     def handle_unauthenticated(error: Unauthenticated) -> Response:
-        _audit_denial(401)
+        _audit_denial(fault_of(error).status)
         if app.config["HIDE_UNAUTHENTICATED"]:
             return error_response(404)
-        response = error_response(401, "Send the credentials that the operator of this server gave you.")
+        response = _answer(error)
         for challenge in error.challenges:
             response.headers.add("WWW-Authenticate", challenge)
         return response
@@ -168,59 +234,16 @@ def register_errors(app: Flask, meter: Meter) -> None:
         meter.count(REFUSED, 1.0, kinds.get(type(error), "rate-limited"))
         if isinstance(error, LockedOut) and app.config["HIDE_UNAUTHENTICATED"]:
             return error_response(404)
-        response = error_response(429, f"{error}; wait for as many seconds as Retry-After says.")
-        response.headers["Retry-After"] = str(error.retry_after_s)
-        return response
-
-    @app.errorhandler(HeadTooLarge)
-    def handle_head(error: HeadTooLarge) -> Response:
-        return error_response(error.status, str(error))
+        return _answer(error)
 
     @app.errorhandler(NotFound)
-    def handle_not_found(_: NotFound) -> Response:
-        return _refusal(404)
+    def handle_not_found(error: NotFound) -> Response:
+        return refused(error, _answer)
 
     @app.errorhandler(Forbidden)
-    def handle_forbidden(_: Forbidden) -> Response:
-        _audit_denial(403)
-        return _refusal(403, "You may not do this here; GET /taxii2/rights/ says what you may.")
-
-    @app.errorhandler(Conflict)
-    def handle_conflict(error: Conflict) -> Response:
-        return error_response(409, str(error))
-
-    @app.errorhandler(NotAcceptable)
-    def handle_not_acceptable(_: NotAcceptable) -> Response:
-        return error_response(406, f"Send 'Accept: {TAXII}'.")
-
-    @app.errorhandler(UnsupportedMedia)
-    def handle_unsupported_media(_: UnsupportedMedia) -> Response:
-        return error_response(415, f"Send 'Content-Type: {TAXII}'.")
-
-    @app.errorhandler(UnsupportedEncoding)
-    def handle_unsupported_encoding(error: UnsupportedEncoding) -> Response:
-        return error_response(415, str(error))
-
-    @app.errorhandler(IncompleteBody)
-    def handle_incomplete(_: IncompleteBody) -> Response:
-        return error_response(400, "The body is shorter than announced; nothing of it was stored.")
-
-    @app.errorhandler(ContentTooLarge)
-    def handle_too_large(error: ContentTooLarge) -> Response:
-        return error_response(413, str(error))
-
-    @app.errorhandler(BadQuery)
-    def handle_bad_query(error: BadQuery) -> Response:
-        return error_response(400, str(error), code="bad-query")
-
-    @app.errorhandler(BadContent)
-    def handle_bad_content(error: BadContent) -> Response:
-        return error_response(422, str(error))
-
-    @app.errorhandler(StorageUnavailable)
-    @app.errorhandler(ConfigError)
-    def handle_unavailable(error: Exception) -> Response:
-        return _unavailable(error)
+    def handle_forbidden(error: Forbidden) -> Response:
+        _audit_denial(fault_of(error).status)
+        return refused(error, _answer)
 
     @app.errorhandler(HTTPException)
     def handle_http(error: HTTPException) -> Response:
@@ -230,8 +253,6 @@ def register_errors(app: Flask, meter: Meter) -> None:
                 response.headers[name] = value
         return response
 
-    @app.errorhandler(StorageError)
     @app.errorhandler(Exception)
-    def handle_anything(error: Exception) -> Response:
-        _log.error("unexpected %s", type(error).__name__, exc_info=error)
-        return error_response(500, "A fault of the server; its operator finds it in the log under the error_id.")
+    def handle_any_other(error: Exception) -> Response:
+        return _answer(error)

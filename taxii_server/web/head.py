@@ -8,27 +8,27 @@ from typing import Any
 from taxii_server.settings import Settings
 
 
-class HeadTooLarge(Exception):
-    """Part of the head is larger than the settings allow; `status` is 414 or 431, the message names the limit."""
+class UrlTooLong(Exception):
+    """The URL is longer than the settings allow; the message names the limit."""
 
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        super().__init__(message)
+
+class HeadersTooLarge(Exception):
+    """The header fields are more, or larger, than the settings allow; the message names the limit."""
 
 
 def check_head(environ: Mapping[str, Any], settings: Settings) -> None:
-    """Raise HeadTooLarge for a URL or header fields beyond the limits."""
+    """Raise UrlTooLong, or HeadersTooLarge, for what is beyond the limits."""
     url = environ.get("RAW_URI") or environ.get("REQUEST_URI") or _url(environ)
     if len(url) > settings.max_url_bytes:
-        raise HeadTooLarge(414, f"the URL is longer than {settings.max_url_bytes} bytes (max_url_bytes)")
+        raise UrlTooLong(f"the URL is longer than {settings.max_url_bytes} bytes (max_url_bytes)")
     # WSGI names the fields HTTP_..., but for these two (PEP 3333).
     fields = [name[5:] + value for name, value in environ.items() if name[:5] == "HTTP_" and value]
     fields += [name + environ[name] for name in ("CONTENT_TYPE", "CONTENT_LENGTH") if environ.get(name)]
     if len(fields) > settings.max_headers:
-        raise HeadTooLarge(431, f"more than {settings.max_headers} header fields (max_headers)")
+        raise HeadersTooLarge(f"more than {settings.max_headers} header fields (max_headers)")
     if sum(map(len, fields)) > settings.max_header_bytes:
         most = settings.max_header_bytes
-        raise HeadTooLarge(431, f"the header fields have more than {most} bytes (max_header_bytes)")
+        raise HeadersTooLarge(f"the header fields have more than {most} bytes (max_header_bytes)")
 
 
 def _url(environ: Mapping[str, Any]) -> str:

@@ -46,7 +46,10 @@ def hub(module_store_url: str | None, tmp_path_factory: pytest.TempPathFactory) 
 def on_every_worker(server: Server, **more: Any) -> list[int]:
     """The status of one request to each worker; who is told to come again does.
 
-    A worker that is stopped in the middle of a write has the one lock of an SQLite file for as long as it is.
+    On SQLite a 503 needs a machine that stands still for ten seconds. Then the worker that answers may not get the lock
+    of the ledger's file, where it records each answer (a lock on the file of the records holds up no GET); and one that
+    was stopped meanwhile does not trust its credentials until it has looked at the store again (Refresher). A worker
+    that is stopped between two requests holds no lock: what it records is written before it answers.
     """
     statuses = []
     for worker in server.workers():

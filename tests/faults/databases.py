@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from pymongo import MongoClient
@@ -20,35 +21,25 @@ _SHAPE = Shape(posters=4, by_next=2, by_date=2, look_ups=2)
 
 def kill_primary(scene: Scene) -> None:
     """kill -9 of the primary, another one is elected; the dead one comes back and catches up."""
-    three = _three(scene)
-    for _ in range(scene.either(1, 3)):
-        time.sleep(scene.pause())
-        primary = three.primary()
+    for primary in _primaries(scene):
         begun = time.monotonic()
         primary.kill()
-        scene.load.wait_for(50)
-        scene.notes.append(f"acknowledged again after {time.monotonic() - begun:.1f} s")
+        _note_when_acknowledged(scene, begun)
         primary.start()
         scene.load.wait_for(50)
-        wait_until(lambda p=primary: _is_settled(p), 60, "the killed node follows again")
 
 
 def pause_primary(scene: Scene) -> None:
     """SIGSTOP of the primary for longer than an election takes, then SIGCONT: it must not believe that it still is."""
-    three = _three(scene)
-    for _ in range(scene.either(1, 3)):
-        time.sleep(scene.pause())
-        primary = three.primary()
+    for primary in _primaries(scene):
         begun = time.monotonic()
         primary.pause()
         try:
-            scene.load.wait_for(50)
-            scene.notes.append(f"acknowledged again after {time.monotonic() - begun:.1f} s")
+            _note_when_acknowledged(scene, begun)
             time.sleep(max(0.0, begun + 2 * scene.site.election_s - time.monotonic()))
         finally:
             primary.resume()
         scene.load.wait_for(200)
-        wait_until(lambda p=primary: _is_settled(p), 60, "the paused node follows again")
 
 
 def step_down(scene: Scene) -> None:
@@ -84,12 +75,25 @@ def pause_single(scene: Scene) -> None:
         time.sleep(scene.either(3, 45))
     finally:
         node.resume()
-    begun = time.monotonic()
-    scene.load.wait_for(50)
-    scene.notes.append(f"acknowledged again after {time.monotonic() - begun:.1f} s")
+    _note_when_acknowledged(scene, time.monotonic())
     refused = scene.load.tally.refused
     time.sleep(scene.either(0, 20))
     scene.notes.append(f"{scene.load.tally.refused - refused} refusals after that")
+
+
+def _primaries(scene: Scene) -> Iterator[Node]:
+    """The primary of the moment, some times; whoever was struck follows again before the next one is."""
+    three = _three(scene)
+    for _ in range(scene.either(1, 3)):
+        time.sleep(scene.pause())
+        primary = three.primary()
+        yield primary
+        wait_until(lambda p=primary: _is_settled(p), 60, "the struck node follows again")
+
+
+def _note_when_acknowledged(scene: Scene, begun: float) -> None:
+    scene.load.wait_for(50)
+    scene.notes.append(f"acknowledged again after {time.monotonic() - begun:.1f} s")
 
 
 def _three(scene: Scene) -> ReplicaSet:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taxii_server.policy import cases, compile, engine, facets, floor, markings
+from taxii_server.policy import cases, compile, engine, facets, floor, markings, steps
 from taxii_server.service import references, resolver, sight, versions
 from taxii_server.stix import references as stix_references
 from taxii_server.stix import validate
@@ -41,7 +41,7 @@ def _step(patch: Patch, name: str, step: Any) -> None:
 
 
 def _without_step(name: str) -> Callable[[Patch], None]:
-    return lambda patch: _step(patch, name, lambda view, case, ask: engine.NEUTRAL)
+    return lambda patch: _step(patch, name, lambda view, case, ask: steps.NEUTRAL)
 
 
 # ---- the floor
@@ -66,8 +66,8 @@ def _(patch: Patch) -> None:
     def step(view: Any, case: Any, ask: Any) -> Any:
         found = [view.obstacle(meaning, False) for _, meaning in case.markings]
         if not found or None in found:
-            return engine.PASSED
-        return engine.Ruling("failed", "tlp")
+            return steps.PASSED
+        return steps.Ruling("failed", "tlp")
 
     _step(patch, "markings", step)
 
@@ -79,7 +79,7 @@ def _(patch: Patch) -> None:
     def step(view: Any, case: Any, ask: Any) -> Any:
         levels = [meaning.level for _, meaning in case.markings if meaning.level is not None]
         ruling = was(view, case, ask)
-        return engine.PASSED if ruling.reason == "tlp" and min(levels) <= view.clearance else ruling
+        return steps.PASSED if ruling.reason == "tlp" and min(levels) <= view.clearance else ruling
 
     _step(patch, "markings", step)
 
@@ -130,7 +130,7 @@ def _(patch: Patch) -> None:
     def step(view: Any, case: Any, ask: Any) -> Any:
         ruling = was(view, case, ask)
         relaxed = case.label_rank is not None and case.label_rank <= view.clearance
-        return engine.PASSED if ruling.reason == "tlp" and relaxed else ruling
+        return steps.PASSED if ruling.reason == "tlp" and relaxed else ruling
 
     _step(patch, "markings", step)
 
@@ -166,7 +166,7 @@ def _(patch: Patch) -> None:
         try:
             return was(view, case, ask)
         except PlannedError:
-            return engine.NEUTRAL
+            return steps.NEUTRAL
 
     _step(patch, "forbid", step)
 

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from taxii_server.policy import compile, engine
+from taxii_server.policy import compile, steps
 from taxii_server.service import copies, reading, references
 from taxii_server.stix import derive
 from tests.leaks.wrong import WRONG, Patch, Wrong, _without_step, wrong
@@ -73,7 +73,7 @@ def _(patch: Patch) -> None:
 
 @wrong("copies of ORCON parts", "of_orcon_no_copy_is_made")
 def _(patch: Patch) -> None:
-    patch.setattr(engine, "_without", lambda view, case, parts, reason, why: frozenset(parts))
+    patch.setattr(steps, "_without", lambda view, case, parts, reason, why: frozenset(parts))
 
 
 @wrong("lists of ORCON objects are shortened", "of_orcon_no_copy_is_made")
@@ -83,14 +83,14 @@ def _(patch: Patch) -> None:
 
 @wrong("a part by an unknown marking stays", "a_part_with_a_marking_that_nobody_knows_is_taken_out")
 def _(patch: Patch) -> None:
-    was = engine._weigh
+    was = steps._weigh
 
     def weigh(find: Any, view: Any, case: Any, ask: Any) -> Any:
         unknown = [meaning for _, meaning in case.granular if not meaning.understood]
         asked = getattr(find, "args", ())
         return (None, False) if asked and asked[0] in unknown else was(find, view, case, ask)
 
-    patch.setattr(engine, "_weigh", weigh)
+    patch.setattr(steps, "_weigh", weigh)
 
 
 WRONG.append(Wrong("strip rules are ignored", _without_step("strip"), "a_rule_strips_for_those_whom_it_names"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from taxii_server.policy import decisions, engine, facets, floor, markings, rules
+from taxii_server.policy import decisions, engine, facets, floor, markings, rules, steps
 from taxii_server.service import book, events, granting, guarding, posting, references, review, sight, stream
 from tests.leaks.wrong import Patch, wrong
 
@@ -44,7 +44,7 @@ def _(patch: Patch) -> None:
 @wrong("a release lifts clearance", "a_release_lifts_no_clearance")
 def _(patch: Patch) -> None:
     was = floor.View.level_obstacle
-    patch.setattr(engine, "_LIFTED", (*engine._LIFTED, "tlp"))
+    patch.setattr(steps, "_LIFTED", (*steps._LIFTED, "tlp"))
     patch.setattr(
         floor.View, "level_obstacle", lambda self, level, released: None if released else was(self, level, released)
     )
@@ -55,7 +55,7 @@ def _(patch: Patch) -> None:
     was = dict(engine.STEPS)["forbid"]
 
     def step(view: Any, case: Any, ask: Any) -> Any:
-        return engine.NEUTRAL if engine._released(view, case, ask) else was(view, case, ask)
+        return steps.NEUTRAL if steps._released(view, case, ask) else was(view, case, ask)
 
     patch.setattr(engine, "STEPS", tuple((name, step if name == "forbid" else each) for name, each in engine.STEPS))
 
@@ -76,8 +76,8 @@ def _(patch: Patch) -> None:
 
 @wrong("embargoes with an end are ignored", "an_embargo_holds_until_its_end")
 def _(patch: Patch) -> None:
-    was = engine.is_held_back
-    patch.setattr(engine, "is_held_back", lambda rule, ask: rule.ends is None and was(rule, ask))
+    was = steps.is_held_back
+    patch.setattr(steps, "is_held_back", lambda rule, ask: rule.ends is None and was(rule, ask))
 
 
 @wrong("embargoes end half a day early", "an_embargo_holds_until_its_end")

@@ -1,7 +1,8 @@
 """The real OpenTAXII: `python opentaxii_server.py FOLDER PORT` serves FOLDER/data.db, made and filled by its own API.
 
-Run with an interpreter that has it (peers.py). FOLDER/made.json then has the ids of what was made. With port 0 it posts
-through its persistence API in place of serving: the JSON texts of objects, one POST in each line of stdin.
+Run with an interpreter that has it (peers.py). FOLDER/made.json then has the ids of what was made; a folder that has
+one is served as it is. With port 0 it posts through its persistence API in place of serving: the JSON texts of objects,
+one POST in each line of stdin. The bench measures it too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 CONFIG = """
 support_basic_auth: yes
@@ -31,6 +33,22 @@ logging: {{opentaxii: error, root: error}}
 COLLECTIONS = (("Indicators", "indicators", False), ("Open", None, True), ("Closed", None, False))
 
 
+def make(server: Any, api: Any, *, has_permissions: bool) -> dict[str, Any]:
+    """An API root with the collections, and accounts. The release does not take permissions of TAXII 2.1."""
+    root = api.add_api_root(title="Trust group", description="of malware researchers", default=True)
+    collections = [
+        api.add_collection(root.id, title, description=f"about {title}", alias=alias, is_public=public)
+        for title, alias, public in COLLECTIONS
+    ]
+    server.auth.api.create_account("admin", "a secret of admin", is_admin=True)
+    alice = server.auth.api.create_account("alice", "a secret of alice")
+    server.auth.api.create_account("bob", "a secret of bob")
+    if has_permissions:
+        alice.permissions = {str(collections[0].id): ["read", "write"]}
+        server.auth.api.update_account(alice)
+    return {"root": str(root.id), "collections": [str(each.id) for each in collections]}
+
+
 def main(folder: str, port: str) -> None:
     config = Path(folder, "opentaxii.yml")
     config.write_text(CONFIG.format(folder=folder))
@@ -42,23 +60,14 @@ def main(folder: str, port: str) -> None:
     server = TAXIIServer(ServerConfig(optional_env_var="OPENTAXII_CONFIG"))
     app = create_app(server)
     api = server.servers.taxii2.persistence.api
+    ids = Path(folder, "made.json")
     with app.app_context():
-        root = api.add_api_root(title="Trust group", description="of malware researchers", default=True)
-        collections = [
-            api.add_collection(root.id, title, description=f"about {title}", alias=alias, is_public=public)
-            for title, alias, public in COLLECTIONS
-        ]
-        server.auth.api.create_account("admin", "a secret of admin", is_admin=True)
-        alice = server.auth.api.create_account("alice", "a secret of alice")
-        server.auth.api.create_account("bob", "a secret of bob")
-        if port != "0":  # the release does not take permissions of TAXII 2.1
-            alice.permissions = {str(collections[0].id): ["read", "write"]}
-            server.auth.api.update_account(alice)
-        made = {"root": str(root.id), "collections": [str(each.id) for each in collections]}
-        Path(folder, "made.json").write_text(json.dumps(made))
+        if not ids.exists():
+            ids.write_text(json.dumps(make(server, api, has_permissions=port != "0")))
+        made = json.loads(ids.read_text())
         if port == "0":
             for line in sys.stdin:
-                api.add_objects(root.id, collections[0].id, json.loads(line))
+                api.add_objects(made["root"], made["collections"][0], json.loads(line))
             return
     app.run(host="127.0.0.1", port=int(port), threaded=True)
 

@@ -186,6 +186,12 @@ class StoreContract(TermsContract, EventsContract, LedgerContract):
         before.close()
         assert everything(store_factory()) == expected
 
+    def test_a_closed_store_is_not_opened_again_by_who_still_asks(self, store: Store) -> None:
+        store.close()
+        for call in EVERY_METHOD.values():
+            with pytest.raises(StorageUnavailable, match="the store is closed"):
+                call(store)
+
     def test_two_stores_on_one_database_see_each_other_at_once(self, store_factory: StoreFactory) -> None:
         here, there = store_factory(), store_factory()
         labels = new_labels(here, 1)

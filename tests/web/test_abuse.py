@@ -16,7 +16,7 @@ from taxii_server.auth import secrets
 from taxii_server.auth.secrets import new_password
 from taxii_server.cli import main
 from tests.web.rooms import MakeHub
-from tests.world import EMPTY, MT, PARTNERS, RW, World, audiences
+from tests.world import EMPTY, MT, PARTNERS, RW, World, audiences, stop_threads
 
 HERE, THERE = "192.0.2.7", "198.51.100.9"
 LIST = 'kind = "cert"\nclearance = "red"\naddresses = ["192.0.2.0/24", "2001:db8::/32"]\n'
@@ -239,7 +239,7 @@ def test_a_list_holds_for_the_next_request_on_every_worker(make_hub: MakeHub, pa
     hub.apply()
     assert other.get(path, headers=headers, environ_base={"REMOTE_ADDR": THERE}).status_code == 401
     assert other.get(path, headers=headers, environ_base={"REMOTE_ADDR": HERE}).status_code == 200
-    other.application.extensions["taxii_server.refresher"].stop()
+    stop_threads(other.application)
 
 
 # ---- what must not be told

@@ -28,7 +28,7 @@ from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
 from tests.mongo import with_database
 from tests.web.counting import calls
-from tests.world import MT, RW, World
+from tests.world import MT, RW, World, stop_threads
 
 OBJECTS = f"/api1/collections/{RW}/objects/"
 COUNT = 1000
@@ -87,7 +87,7 @@ class Cost:
         assert answer.json["failure_count"] == 0, answer.text
 
     def close(self) -> None:
-        self.app.extensions["taxii_server.refresher"].stop()
+        stop_threads(self.app)
         self.store.close()
 
 

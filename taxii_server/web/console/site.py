@@ -6,7 +6,6 @@ Order of checks: head (414, 431), requests of the address (429), plain HTTP wher
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -17,35 +16,24 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from taxii_server import audit
-from taxii_server.auth.base import Authenticator, Presented, Unauthenticated
+from taxii_server.auth.base import Authenticator, Presented
 from taxii_server.auth.rates import RateLimits
 from taxii_server.auth.seen import Seen
-from taxii_server.errors import (
-    BadContent,
-    BadQuery,
-    ConfigError,
-    Conflict,
-    ContentTooLarge,
-    Forbidden,
-    NotFound,
-    StorageUnavailable,
-    TooManyRequests,
-)
+from taxii_server.errors import NotFound, StorageUnavailable, TooManyRequests
 from taxii_server.model import Actor, Origin
 from taxii_server.policy import Audience
 from taxii_server.service.hub import Hub
 from taxii_server.service.reading import Superseded
 from taxii_server.service.visit import Snapshot, Visit
 from taxii_server.settings import Settings
-from taxii_server.web.body import RESUMED, IncompleteBody
+from taxii_server.web.body import RESUMED
 from taxii_server.web.console.mount import PREFIX
 from taxii_server.web.console.pages import add_filters, error_page
 from taxii_server.web.console.session import Session, Sessions
+from taxii_server.web.errors import fault_of, log_fault, refused, retry_after_s
 from taxii_server.web.forwarded import CERTIFICATE, IN_THE_CLEAR
-from taxii_server.web.head import HeadTooLarge, check_head
+from taxii_server.web.head import check_head
 from taxii_server.web.response import compress
-
-_log = logging.getLogger(__name__)
 
 #: No script anywhere, nothing from elsewhere, no frame around it.
 CSP = (
@@ -269,54 +257,8 @@ def _admit(found: Session) -> bool:
 
 def _register_errors(app: Flask) -> None:
     @app.errorhandler(NotFound)
-    def handle_not_found(_: NotFound) -> Any:
-        asked = request.view_args or {}
-        if g.get("visit") is not None and "name" in asked:
-            try:
-                visit().refused(404, asked["api_root"], asked["name"], asked.get("object_id", ""))
-            except StorageUnavailable as error:
-                return _unavailable(error)
-        return error_page(404)
-
-    @app.errorhandler(Unauthenticated)
-    def handle_unauthenticated(_: Unauthenticated) -> Any:
-        return error_page(403)
-
-    @app.errorhandler(Forbidden)
-    def handle_forbidden(_: Forbidden) -> Any:
-        return error_page(403)
-
-    @app.errorhandler(TooManyRequests)
-    def handle_too_many(error: TooManyRequests) -> Any:
-        response = app.make_response(error_page(429, f"{error}. Try again in {error.retry_after_s} seconds."))
-        response.headers["Retry-After"] = str(error.retry_after_s)
-        return response
-
-    @app.errorhandler(HeadTooLarge)
-    def handle_head(error: HeadTooLarge) -> Any:
-        return error_page(error.status, str(error))
-
-    @app.errorhandler(Conflict)
-    def handle_conflict(error: Conflict) -> Any:
-        return error_page(409, str(error))
-
-    @app.errorhandler(BadQuery)
-    def handle_bad_query(error: BadQuery) -> Any:
-        return error_page(400, str(error))
-
-    @app.errorhandler(IncompleteBody)
-    @app.errorhandler(BadContent)
-    def handle_bad_content(error: Exception) -> Any:
-        return error_page(400, str(error))
-
-    @app.errorhandler(ContentTooLarge)
-    def handle_too_large(error: ContentTooLarge) -> Any:
-        return error_page(413, str(error))
-
-    @app.errorhandler(StorageUnavailable)
-    @app.errorhandler(ConfigError)
-    def handle_unavailable(error: Exception) -> Any:
-        return _unavailable(error)
+    def handle_not_found(error: NotFound) -> Any:
+        return refused(error, _answer)
 
     @app.errorhandler(HTTPException)
     def handle_http(error: HTTPException) -> Any:
@@ -325,13 +267,17 @@ def _register_errors(app: Flask) -> None:
         return error_page(error.code or 500)
 
     @app.errorhandler(Exception)
-    def handle_anything(error: Exception) -> Any:
-        _log.error("unexpected %s in the console", type(error).__name__, exc_info=error)
-        return error_page(500)
+    def handle_any_other(error: Exception) -> Any:
+        return _answer(error)
 
 
-def _unavailable(error: Exception) -> Any:
-    _log.error("the store or the configuration cannot be used: %s", error)
-    response = current_app.make_response(error_page(503))
-    response.headers["Retry-After"] = "2"
+def _answer(error: Exception) -> Response:
+    fault, seconds = fault_of(error), retry_after_s(error)
+    log_fault(error, " in the console")
+    words = str(error) if fault.words is None else ""
+    if isinstance(error, TooManyRequests):
+        words = f"{error}. Try again in {error.retry_after_s} seconds."
+    response = current_app.make_response(error_page(fault.page or fault.status, words))
+    if seconds is not None:
+        response.headers["Retry-After"] = str(seconds)
     return response
