@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from random import SystemRandom
 
 from taxii_server import audit
 from taxii_server.catalog import FILED, Catalog, check_catalog, parse_catalog, with_filed
@@ -38,6 +39,9 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 20
 #: How long a change waits for another one of the same process.
 _TURN_S = 10.0
+#: How much longer each attempt may wait than the one before.
+_PAUSE_S = 0.05
+_random = SystemRandom()
 
 
 class Hub:
@@ -126,7 +130,9 @@ class Hub:
         if not self._change_lock.acquire(timeout=_TURN_S):
             raise StorageUnavailable("another change of the configuration is being applied; try again")
         try:
-            for _ in range(_ATTEMPTS):
+            for attempt in range(_ATTEMPTS):
+                # What a majority has can be behind what the transaction found: at once it would be the same again.
+                time.sleep(_random.uniform(0, attempt * _PAUSE_S))
                 in_force = self.store.catalog()
                 files, epoch = (in_force.files, in_force.epoch) if in_force else ({}, 0)
                 try:
