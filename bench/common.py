@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.mongo import REPLICA_SET, mongo_server, mongod_binary, with_database
+from tests.mongo import REPLICA_SET, Memory, mongo_server, mongod_binary, with_database
 
 
 def timed(work: Callable[[], object], runs: int = 1) -> list[float]:
@@ -151,7 +151,8 @@ def machine() -> list[str]:
     mongod = subprocess.run([str(mongod_binary()), "--version"], capture_output=True, text=True, check=True)
     return [
         f"{os.cpu_count()} cores ({model}), {memory_kb / 1e6:.0f} GB, {platform.system()} {platform.release()}",
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {mongod.stdout.splitlines()[0]}",
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+        f"{mongod.stdout.splitlines()[0]} with a cache of {MEMORY.cache_gb:g} GB",
         f"one write with fsync: {fsync_ms():.2f} ms",
     ]
 
@@ -179,13 +180,17 @@ def _first_match(path: Path, name: str) -> str:
 # ---- MongoDB
 
 
+#: That of a small machine for a database of its own: by itself a mongod here would take half of all memory.
+MEMORY = Memory(cache_gb=4.0, oplog_mb=2048)
+
+
 @contextmanager
 def mongo(url: str | None = None) -> Iterator[str]:
     """The URL given, or that of a new database in a replica set that is started for this run."""
     if url:
         yield url
         return
-    with mongo_server() as uri:
+    with mongo_server(MEMORY) as uri:
         yield with_database(uri, f"bench_{uuid.uuid4().hex[:8]}")
 
 

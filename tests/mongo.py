@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,17 @@ STOP_S = 30.0
 _RUN_BITS = 0o111
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a mongod keeps: little, so that many can run beside each other."""
+
+    cache_gb: float = 0.25
+    oplog_mb: int = 128
+
+
+_LITTLE = Memory()
 
 
 def mongod_binary() -> Path:
@@ -50,13 +62,15 @@ def mongod_binary() -> Path:
 
 
 @contextmanager
-def running_mongod(*, replica_set: str | None = REPLICA_SET, initiate: bool = True) -> Iterator[str]:
+def running_mongod(
+    *, replica_set: str | None = REPLICA_SET, initiate: bool = True, memory: Memory = _LITTLE
+) -> Iterator[str]:
     """The `host:port` of a new mongod with an empty database; stopped and removed at the end.
 
     With a replica set it is a writable primary, unless `initiate` is False. Without one it is a standalone server.
     """
     with tempfile.TemporaryDirectory(prefix="taxii-mongod-", ignore_cleanup_errors=True) as folder:
-        process, address = _start(Path(folder), replica_set)
+        process, address = _start(Path(folder), replica_set, memory=memory)
         try:
             if replica_set and initiate:
                 make_primary(address, replica_set)
@@ -71,13 +85,13 @@ def running_mongod(*, replica_set: str | None = REPLICA_SET, initiate: bool = Tr
 
 
 @contextmanager
-def mongo_server() -> Iterator[str]:
-    """The URI, without a database, of the replica set that the tests use."""
+def mongo_server(memory: Memory = _LITTLE) -> Iterator[str]:
+    """The URI, without a database, of the replica set that the tests use; one of ours has this memory."""
     named = os.environ.get(URI_VARIABLE)
     if named:
         yield named
         return
-    with running_mongod() as address:
+    with running_mongod(memory=memory) as address:
         yield f"mongodb://{address}/?replicaSet={REPLICA_SET}"
 
 
@@ -174,7 +188,9 @@ class ReplicaSet:
             node.kill()
 
 
-def _start(folder: Path, replica_set: str | None, address: str | None = None) -> tuple[subprocess.Popen[bytes], str]:
+def _start(
+    folder: Path, replica_set: str | None, address: str | None = None, memory: Memory = _LITTLE
+) -> tuple[subprocess.Popen[bytes], str]:
     """A mongod that accepts connections, and its address; at the given one if there is one."""
     log = folder / "mongod.log"
     fixed = address
@@ -182,7 +198,7 @@ def _start(folder: Path, replica_set: str | None, address: str | None = None) ->
         address = fixed or f"127.0.0.1:{_free_port()}"
         command = [str(mongod_binary()), "--dbpath", str(folder), "--logpath", str(log)]
         command += ["--bind_ip", "127.0.0.1", "--port", address.partition(":")[2], "--nounixsocket"]
-        command += ["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "128"]
+        command += ["--wiredTigerCacheSizeGB", f"{memory.cache_gb:g}", "--oplogSize", f"{memory.oplog_mb}"]
         command += ["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
         if replica_set:
             command += ["--replSet", replica_set]

@@ -5,8 +5,9 @@ A term is a hash: who gets a record by one still looks whether the text fits (fi
 one hash, or the steps of a range, do no harm. Whatever fits has one of the terms that `ask` gives; tests prove it.
 
 Ranges
-    A number or an instant has a term for itself cut off at each of a few steps of 16. What is at least 80 is then
-    the union of few terms: 5 of sixteen, and so on. The last step of an instant is 9.5 hours.
+    A number or an instant has a term for itself cut off at each of a few steps. What is at least 80 is then the union
+    of some terms: those of the least steps up to the next larger one, and so on. The least step of an instant is 6.4
+    days, that of a confidence 4: each term is an entry of an index, which costs more than looking at a few texts more.
 
 Parts
     What granular markings take out of an object must not be found. A property that such a marking touches is written
@@ -37,16 +38,16 @@ from taxii_server.times import parse_instant
 RESERVED = 16
 #: So many values of one property have terms of their own; an object with more is looked at whenever it is asked for.
 VALUES_MAX = 64
-_STEP = 4
-#: Highest value (inclusive, higher ones count as this one) and how far the values are cut off at each step.
-_NUMBERS: Mapping[str, tuple[int, range]] = {
-    "confidence": (0xFF, range(0, 8, _STEP)),
-    "src_port": (0xFFFF, range(0, 16, _STEP)),
-    "dst_port": (0xFFFF, range(0, 16, _STEP)),
-    "number": (0xFFFFFFFF, range(0, 32, _STEP)),
+_Steps = tuple[int, Sequence[int]]
+#: Highest value (inclusive, higher ones count as this one) and by how many bits the values are cut off at each step.
+_NUMBERS: Mapping[str, _Steps] = {
+    "confidence": (0xFF, (2,)),
+    "src_port": (0xFFFF, range(0, 16, 4)),
+    "dst_port": (0xFFFF, range(0, 16, 4)),
+    "number": (0xFFFFFFFF, range(0, 32, 4)),
 }
 #: µs since 1970; from 2041 on all instants share their terms.
-_INSTANTS = (2**51 - 1, range(35, 51, _STEP))
+_INSTANTS: _Steps = (2**51 - 1, (39, 45))
 _TIMES = ("modified", "valid_from", "valid_until")
 #: Characters of a timestamp up to its minute.
 _MINUTE = 16
@@ -55,6 +56,8 @@ _LEVEL_OF = {id_: level for level, id_ in LEVELS.items()}
 _NOTHING: frozenset[str] = frozenset()
 OPEN, MARKED = "", "m"
 _NAMED, _INSIDE = "named", "inside"
+#: What a property is to its terms; two of them are kinds of filters.
+_TEXT, _NUMBER, _TIME, _CREATOR, _REFERENCE, _GRANULAR = "text", "number", "time", "creator", "reference", "granular"
 _SHORT = 100
 
 
@@ -77,35 +80,71 @@ def read_terms(value: Mapping[str, Any]) -> tuple[int, ...]:
     """The terms of a checked object, ascending."""
     touched = _touched(value) if "granular_markings" in value else _NOTHING
     terms = {_hash(f"self\0{value['id']}")}
+    named: dict[str, Any] = {}
+    inside: dict[str, Any] = {}
+    # One pass, and of most properties only the role is looked at: this runs for every object that is posted.
     for name, member in value.items():
-        of_name = MARKED if name in touched else OPEN
-        kind = KINDS.get(name)
-        if kind == "text":
-            terms.update(
-                _terms_of(of_name, name, name, (member,) if isinstance(member, str) else texts_of(value, name))
-            )
-        elif kind == "number":
+        role = _role_of(name)
+        if isinstance(member, str):
+            if role == _TEXT:
+                terms.add(term(MARKED if name in touched else OPEN, name, name, "=", member))
+            elif role == _TIME:
+                terms.update(_time_terms(MARKED if name in touched else OPEN, name, member[:_MINUTE]))
+            elif role == _CREATOR:
+                terms.add(term(MARKED if name in touched else OPEN, "creator", "", "=", member))
+            elif role == _REFERENCE:
+                named[name] = member
+            continue
+        if role == _TEXT:
+            terms.update(_terms_of(MARKED if name in touched else OPEN, name, name, texts_of(value, name)))
+        elif role == _NUMBER:
             if (number := number_of(value, name)) is not None:
                 most, shifts = _NUMBERS[name]
-                terms.update(_terms_of(of_name, name, name, [_at(number, most, shift) for shift in shifts]))
-        elif name in _TIMES:
-            if isinstance(member, str):
-                terms.update(_time_terms(of_name, name, member[:_MINUTE]))
+                steps = [_at(number, most, shift) for shift in shifts]
+                terms.update(_terms_of(MARKED if name in touched else OPEN, name, name, steps))
+        elif role == _REFERENCE:
+            named[name] = member
+            continue
         elif name in _NESTED_IN:
             found: dict[str, set[str]] = {}
             for inner, text in all_nested(value, name):
                 found.setdefault(inner, set()).add(text)
             for inner, texts in found.items():
-                terms.update(_terms_of(of_name, inner, name, texts))
+                terms.update(_terms_of(MARKED if name in touched else OPEN, inner, name, texts))
+        if isinstance(member, (dict, list)) and role not in (_CREATOR, _GRANULAR) and _may_refer(member):
+            inside[name] = member
+    if touched or "object_marking_refs" in named:
+        terms.update(_level_terms(value, touched))
+    for place, part in ((_NAMED, named), (_INSIDE, inside)):
+        if part:
+            terms.update(_reference_terms(place, part, touched))
+    if touched:
+        granular = {id_ for source, id_ in markings_of(value) if source == "granular_markings"}
+        terms.update(_terms_of(MARKED, "kept", "granular_markings", granular))
+        terms.update(term("touched", source) for source in touched)
+    return tuple(sorted(terms))
+
+
+@lru_cache(maxsize=4096)
+def _role_of(name: str) -> str:
+    """What a property of this name is here."""
+    if name == "created_by_ref":
+        return _CREATOR
+    if name == "granular_markings":
+        return _GRANULAR
+    if name.endswith(("_ref", "_refs")):
+        return _REFERENCE
+    return _TIME if name in _TIMES else KINDS.get(name, "")
+
+
+def _level_terms(value: Mapping[str, Any], touched: frozenset[str]) -> Iterator[int]:
+    """The terms of the TLP levels that its markings name."""
     levels: dict[str, set[str]] = {}
     for source, id_ in markings_of(value):
         if id_ in _LEVEL_OF:
             levels.setdefault(source, set()).add(_LEVEL_OF[id_])
-    for source, named in levels.items():
-        terms.update(_terms_of(MARKED if source in touched else OPEN, "tlp", source, named))
-    terms.update(_reference_terms(value, touched))
-    terms.update(term("touched", source) for source in touched)
-    return tuple(sorted(terms))
+    for source, found in levels.items():
+        yield from _terms_of(MARKED if source in touched else OPEN, "tlp", source, found)
 
 
 @lru_cache(maxsize=20_000)
@@ -119,42 +158,26 @@ def _time_terms(kind: str, name: str, minute: str) -> tuple[int, ...]:
     return tuple(_terms_of(kind, name, name, [_at(us, most, shift) for shift in shifts]))
 
 
-def _reference_terms(value: Mapping[str, Any], touched: frozenset[str]) -> Iterator[int]:
-    """The terms of all ids that it refers to: by properties of its own that are references, and by what lies inside."""
-    creator = value.get("created_by_ref")
-    if isinstance(creator, str):
-        yield term(MARKED if "created_by_ref" in touched else OPEN, "creator", "", "=", creator)
-    members: dict[str, dict[str, Any]] = {_NAMED: {}, _INSIDE: {}}
-    for name, member in value.items():
-        if _is_named(name):
-            if name != "created_by_ref":
-                members[_NAMED][name] = member
-        elif name != "granular_markings" and _may_refer(member):
-            members[_INSIDE][name] = member
-    for place, part in members.items():
-        if not part:
-            continue
-        followed, kept, _ = references_of(part)
-        if not (followed or kept):
-            continue
-        marked = any(any(references_of({name: part[name]})) for name in touched.intersection(part))
-        kind = MARKED if marked else OPEN
-        yield from _terms_of(kind, "followed", place, followed)
-        yield from _terms_of(kind, "kept", place, kept)
-        if followed:
-            yield term("refers")
-        if marked:
-            yield term("touched", "references")
-        if place == _INSIDE:
-            yield term("refers inside")
-    if touched:
-        granular = {id_ for source, id_ in markings_of(value) if source == "granular_markings"}
-        yield from _terms_of(MARKED, "kept", "granular_markings", granular)
+def _reference_terms(place: str, part: Mapping[str, Any], touched: frozenset[str]) -> Iterator[int]:
+    """The terms of the ids in these properties: those that are references, or those with something inside."""
+    followed, kept, _ = references_of(part)
+    if not (followed or kept):
+        return
+    marked = any(any(references_of({name: part[name]})) for name in touched.intersection(part))
+    kind = MARKED if marked else OPEN
+    yield from _terms_of(kind, "followed", place, followed)
+    yield from _terms_of(kind, "kept", place, kept)
+    if followed:
+        yield term("refers")
+    if marked:
+        yield term("touched", "references")
+    if place == _INSIDE:
+        yield term("refers inside")
 
 
-def _may_refer(member: Any) -> bool:
+def _may_refer(member: Mapping[str, Any] | list[Any]) -> bool:
     """Whether there may be anything inside that has a name."""
-    return isinstance(member, dict) or (isinstance(member, list) and not all(isinstance(each, str) for each in member))
+    return isinstance(member, dict) or not all(isinstance(each, str) for each in member)
 
 
 def _is_named(name: str) -> bool:
@@ -377,21 +400,20 @@ def _steps(condition: Condition) -> Iterable[str]:
         most, shifts = _NUMBERS[condition.name]
         return [_at(int(value), most, shifts[0]) for value in condition.values]
     if condition.kind == "number-range":
-        most, shifts = _NUMBERS[condition.subject]
-        return _range(int(condition.bound), condition.is_least, most, shifts)
+        return _range(int(condition.bound), condition.is_least, _NUMBERS[condition.subject])
     if condition.kind == "time-range":
-        most, shifts = _INSTANTS
-        return _range(_us(str(condition.bound)), condition.is_least, most, shifts)
+        return _range(_us(str(condition.bound)), condition.is_least, _INSTANTS)
     return map(str, condition.values)
 
 
-def _range(bound: int, is_least: bool, most: int, shifts: range) -> list[str]:
-    """What is at least, or at most, the bound: at each step the sixteenths beyond it, at the last one its own too."""
+def _range(bound: int, is_least: bool, steps: _Steps) -> list[str]:
+    """What is at least, or at most, the bound: at each step those beyond it up to the next larger step, and its own."""
+    most, shifts = steps
     bound = min(max(bound, 0), most)
     found = [f"{shifts[0]}:{bound >> shifts[0]}"]
-    for shift in shifts:
+    for shift, larger in zip(shifts, (*shifts[1:], most.bit_length()), strict=True):
         own = bound >> shift
-        first = own & ~((1 << _STEP) - 1)
-        beyond = range(own + 1, first + (1 << _STEP)) if is_least else range(first, own)
+        first = own >> (larger - shift) << (larger - shift)
+        beyond = range(own + 1, first + (1 << (larger - shift))) if is_least else range(first, own)
         found += [f"{shift}:{each}" for each in beyond if each << shift <= most]
     return found

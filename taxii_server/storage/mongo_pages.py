@@ -3,7 +3,7 @@ parts at one point in time, then joined."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -61,21 +61,32 @@ def _page_of(rows: Iterator[Document], query: PageQuery) -> Page:
     return Page(records, marker["n"], cut)
 
 
-def parts(query: PageQuery, *, lacks_terms: bool) -> list[Document]:
-    """The conditions of a page that has to be read in parts, without the marker; none when one command reads it."""
+#: A condition for records, and the index to give as hint.
+Part = tuple[Document, str]
+
+
+def parts(query: PageQuery, *, lacks_terms: bool) -> list[Part]:
+    """The parts of a page that one command cannot read, without the marker; none when one command reads it."""
     if query.terms is None or query.ids is not None:
         return []
     groups = grouped(query, lacks_terms=lacks_terms)
-    count = sum(max(len(terms), 1) * len(labels) for terms, labels in groups.items())
-    if not any(groups) or not schema.MAX_RANGES < count <= _PARTS_MAX * schema.MAX_RANGES:
+    freely = groups.pop((), ())
+    if not groups:
         return []
-    pairs = [pair for terms, labels in groups.items() for pair in product(labels, terms or (schema.ANY_TERM,))]
-    found: list[Document] = []
-    for start in range(0, len(pairs), schema.MAX_RANGES):
-        by_label: dict[int, list[int]] = {}
-        for label, term in pairs[start : start + schema.MAX_RANGES]:
-            by_label.setdefault(label, []).append(term)
-        found.append({"$or": schema.by_terms(schema.filters_of(query), _regrouped(by_label))})
+    count = sum(len(terms) * len(labels) for terms, labels in groups.items())
+    found: list[Part] = []
+    if schema.MAX_RANGES < count <= _PARTS_MAX * schema.MAX_RANGES:
+        pairs = [pair for terms, labels in groups.items() for pair in product(labels, terms)]
+        for start in range(0, len(pairs), schema.MAX_RANGES):
+            by_label: dict[int, list[int]] = {}
+            for label, term in pairs[start : start + schema.MAX_RANGES]:
+                by_label.setdefault(label, []).append(term)
+            found.append(({"$or": schema.by_terms(query, _regrouped(by_label))}, schema.BY_TERM))
+    elif freely:
+        found.append(({"$or": schema.by_terms(query, groups)}, schema.BY_TERM))
+    if freely:
+        # One command takes one hint, and these are found by another index.
+        found.append(schema.by_labels(replace(query, labels=freely)))
     return found
 
 
@@ -86,20 +97,15 @@ def _regrouped(by_label: Mapping[int, list[int]]) -> dict[tuple[int, ...], tuple
     return groups
 
 
-def read(database: Database[Document], session: ClientSession, query: PageQuery, conditions: list[Document]) -> Page:
+def read(database: Database[Document], session: ClientSession, query: PageQuery, parts: Sequence[Part]) -> Page:
     """The page: the first positions of each part, then the records at the first of all of them."""
     marker = database["records"].find_one({"_id": Int64(-1)}, session=session)
     if marker is None:
         raise StorageError(NOT_PREPARED)
     positions: set[int] = set()
-    for condition in conditions:
+    for condition, hint in parts:
         rows = database["records"].find(
-            condition,
-            {"_id": 1},
-            session=session,
-            hint=schema.BY_TERM,
-            limit=query.limit,
-            batch_size=query.limit + 1,
+            condition, {"_id": 1}, session=session, hint=hint, limit=query.limit, batch_size=query.limit + 1
         )
         positions.update(int(row["_id"]) for row in rows.sort("_id", ASCENDING))
     first = sorted(positions)[: query.limit]

@@ -7,9 +7,6 @@ Why the marker
     new label long after its neighbours, so no record can speak for those before it.
     Its `c`, `t` and `i` are "*", which no record has, so that it can be reached through every index.
 
-Why every record has a term of this store's own
-    `x` holds what a record is found by. One `find` takes one hint, so labels of which all records are wanted are read
-    through the index of terms as well, by the term that all of them have.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -33,7 +31,7 @@ from taxii_server.storage.base import UNFILLED, grouped
 from taxii_server.storage.mongo_connection import CLOCK, NEEDS_REPLICA_SET, Document
 from taxii_server.times import format_position, instant_key
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: With a longer list MongoDB gives up merging one range per value and sorts everything it finds
 #: (internalQueryMaxScansToExplode is 200, and the marker takes one).
@@ -65,11 +63,13 @@ def portions(values: list[T]) -> Iterator[list[T]]:
 _MARKER_ID = Int64(-1)
 _BEFORE_RECORDS = {"$lt": Int64(0)}  # a range: with an equality MongoDB would not merge but sort
 _ANY = "*"
-#: The term that every record has, and the marker.
-ANY_TERM = Int64(1)
+#: What else the condition for the marker says, so that it is found through the index.
+_MARKED_BY = {BY_ID: "i", BY_LABEL_TYPE: "t", BY_TYPE: "t", BY_COLLECTION: "c"}
+#: The term of the marker, which no record has.
+_MARKER_TERM = Int64(1)
 #: Behind every term: where a range ends there is always one more key, so that their number tells nothing.
 _LAST_TERM = Int64(2**63 - 1)
-_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY, "x": [ANY_TERM, _LAST_TERM]}
+_MARKER = {"L": 0, "c": _ANY, "t": _ANY, "i": _ANY, "x": [_MARKER_TERM, _LAST_TERM]}
 
 #: Who refers to an id: what was hidden because of it becomes readable with it.
 BY_HARD_REF = "hard_refs"
@@ -142,7 +142,7 @@ def document_of(draft: Draft, label: int, position: int) -> Document:
 
 def terms_of(terms: Sequence[int] | None) -> list[Int64]:
     """What stands in `x`; None: not known."""
-    return [ANY_TERM, *map(Int64, (UNFILLED,) if terms is None else terms)]
+    return list(map(Int64, (UNFILLED,) if terms is None else terms))
 
 
 def document_of_record(record: Record, terms: Sequence[int] | None = None) -> Document:
@@ -195,33 +195,39 @@ def is_marker(row: Mapping[str, Any]) -> bool:
 def page_filter(query: PageQuery, *, lacks_terms: bool = True) -> tuple[Document, str]:
     """The condition for a page, marker included, and the index to give as hint.
 
-    `lacks_terms`: there may be records whose terms are not known.
+    `lacks_terms`: there may be records whose terms are not known. Labels with terms and labels without are no page of
+    one command: see mongo_pages.parts.
 
     Never leave the hint out: MongoDB remembers a plan per shape of a query, not per list of labels,
     and the wrong one of these indexes costs up to a hundred times more.
     """
-    records = filters_of(query)
     marker: Document = {"_id": _BEFORE_RECORDS, "L": 0}
     if query.terms is not None and query.ids is None:
         groups = grouped(query, lacks_terms=lacks_terms)
         if any(groups):
-            return {"$or": [{**marker, "x": ANY_TERM}, *by_terms(records, groups)]}, BY_TERM
-        records["L"] = {"$in": list(groups.get((), ()))}
+            return {"$or": [{**marker, "x": _MARKER_TERM}, *by_terms(query, groups)]}, BY_TERM
+        query = replace(query, terms=None, labels=groups.get((), ()))
+    records, hint = by_labels(query)
+    if field := _MARKED_BY.get(hint):
+        marker[field] = _ANY
+    return {"$or": [marker, records]}, hint
+
+
+def by_labels(query: PageQuery) -> tuple[Document, str]:
+    """The condition for the records of a page, terms aside, and the index to give as hint."""
+    records = filters_of(query)
     types = len(query.types or ())
     if query.ids is not None:  # more than 199 ids: what is sorted are the records of those ids, no more
-        hint, marker["i"] = BY_ID, _ANY
-    elif types and len(query.labels) * types <= MAX_RANGES:
-        hint, marker["t"] = BY_LABEL_TYPE, _ANY
-    elif types and types <= MAX_RANGES:
-        hint, marker["t"] = BY_TYPE, _ANY
-    elif len(query.labels) <= MAX_RANGES:
-        hint = BY_LABEL
-    elif 0 < len(query.collections) <= MAX_RANGES:
-        records["c"] = {"$in": list(query.collections)}
-        hint, marker["c"] = BY_COLLECTION, _ANY
-    else:
-        hint = BY_POSITION
-    return {"$or": [marker, records]}, hint
+        return records, BY_ID
+    if types and len(query.labels) * types <= MAX_RANGES:
+        return records, BY_LABEL_TYPE
+    if types and types <= MAX_RANGES:
+        return records, BY_TYPE
+    if len(query.labels) <= MAX_RANGES:
+        return records, BY_LABEL
+    if 0 < len(query.collections) <= MAX_RANGES:
+        return {**records, "c": {"$in": list(query.collections)}}, BY_COLLECTION
+    return records, BY_POSITION
 
 
 def filters_of(query: PageQuery) -> Document:
@@ -241,10 +247,11 @@ def filters_of(query: PageQuery) -> Document:
     return records
 
 
-def by_terms(records: Document, groups: Mapping[tuple[int, ...], tuple[int, ...]]) -> list[Document]:
+def by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]]) -> list[Document]:
     """One condition for each group of labels that are asked for the same terms."""
+    records = filters_of(query)
     return [
-        {**records, "L": {"$in": list(labels)}, "x": {"$in": list(map(Int64, terms)) if terms else [ANY_TERM]}}
+        {**records, "L": {"$in": list(labels)}, "x": {"$in": list(map(Int64, terms))}}
         for terms, labels in groups.items()
     ]
 
@@ -327,8 +334,13 @@ def _add_terms(database: Database[Document]) -> None:
     records.update_many({"x": {"$exists": False}}, {"$set": {"x": terms_of(None)}})
 
 
+def _renew_terms(database: Database[Document]) -> None:
+    """Terms are others than before, so those of all records are not known."""
+    database["records"].update_many({"_id": {"$gte": Int64(0)}}, {"$set": {"x": terms_of(None)}})
+
+
 #: From this version to the next one. Each may be started by two processes at once and again after a crash.
-MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {1: _add_events, 2: _add_terms}
+MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {1: _add_events, 2: _add_terms, 3: _renew_terms}
 
 
 def _create_collection(database: Database[Document], name: str) -> None:

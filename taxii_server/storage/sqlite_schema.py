@@ -157,11 +157,32 @@ def _add_terms(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+#: Terms are others than before, so those of all records are not known.
+_VERSION_7 = (
+    "DELETE FROM terms",
+    "UPDATE records SET terms = x'0000000000000000'",
+    "INSERT INTO terms (term, label, position) SELECT 0, label, position FROM records",
+)
+
+
+def _renew_terms(db: sqlite3.Connection) -> None:
+    for statement in _VERSION_7:
+        db.execute(statement)
+
+
 Migration = Callable[[sqlite3.Connection], None]
 
 #: From an empty file to the present schema; the version of a database is how many of them it has been through.
 #: One that has been released is never changed: a new one is appended.
-MIGRATIONS: Sequence[Migration] = (_create, _add_events, _add_quarantine, _add_leases, _add_notes, _add_terms)
+MIGRATIONS: Sequence[Migration] = (
+    _create,
+    _add_events,
+    _add_quarantine,
+    _add_leases,
+    _add_notes,
+    _add_terms,
+    _renew_terms,
+)
 
 
 def is_present(db: sqlite3.Connection, where: str, migrations: Sequence[Migration]) -> bool:
