@@ -41,7 +41,7 @@ VALUES_MAX = 64
 _Steps = tuple[int, Sequence[int]]
 #: Highest value (inclusive, higher ones count as this one) and by how many bits the values are cut off at each step.
 _NUMBERS: Mapping[str, _Steps] = {
-    "confidence": (0xFF, (2,)),
+    "confidence": (0x7F, (2,)),
     "src_port": (0xFFFF, range(0, 16, 4)),
     "dst_port": (0xFFFF, range(0, 16, 4)),
     "number": (0xFFFFFFFF, range(0, 32, 4)),
