@@ -166,6 +166,9 @@ class PageQuery:
     before: int = POSITION_MAX
     #: label -> terms; a label that is not there has no condition, one without terms no record
     terms: Mapping[int, tuple[int, ...]] | None = None
+    #: The records may come without collection, submitter, type, spec_version, version and digest: most pages are given
+    #: away as they are, and a store that has to put records together from fields does less.
+    only_texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

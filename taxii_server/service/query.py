@@ -90,6 +90,7 @@ class ReadRequest:
     """One page of one resource. `resource` is objects, manifest, object or versions.
 
     `filters` is None when the request named none (a `next` then brings its own); `limit` None means the server's.
+    `only_texts`: of what is found nothing is looked at but texts and places (see PageQuery.only_texts).
     """
 
     resource: str
@@ -99,3 +100,4 @@ class ReadRequest:
     limit: int | None = None
     next: str | None = None
     content: bool = True
+    only_texts: bool = False

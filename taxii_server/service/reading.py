@@ -94,7 +94,9 @@ class Reader:
             query = replace(query, ids=(request.object_id,), types=None)
         if request.resource == "versions":
             query = replace(query, versions=EVERY)
-        items, cut = self._collect(audience, collection, query, start.after, limit + 1, request.content)
+        items, cut = self._collect(
+            audience, collection, query, start.after, limit + 1, request.content, request.only_texts
+        )
         if not items and request.object_id is not None:
             self._require_object(audience, collection, query)
         # The last item of a cut page only proves that there is more; the next page begins with it.
@@ -138,7 +140,14 @@ class Reader:
     # ---- the records
 
     def _collect(
-        self, audience: str, collection: Collection, filters: Filters, after: int, wanted: int, content: bool
+        self,
+        audience: str,
+        collection: Collection,
+        filters: Filters,
+        after: int,
+        wanted: int,
+        content: bool,
+        only_texts: bool = False,
     ) -> tuple[list[Served], bool]:
         """Up to `wanted` object versions that the audience gets, ascending; fewer only when there are no more.
 
@@ -149,7 +158,7 @@ class Reader:
             sight = self._sights.of(audience)
             if self._book.epoch > self._epoch:
                 raise Superseded
-            return _Walk(self, sight, collection, filters, content).collect(after, wanted)
+            return _Walk(self, sight, collection, filters, content, only_texts).collect(after, wanted)
 
         return self._book.settled(attempt)
 
@@ -217,7 +226,15 @@ class Reader:
 class _Walk:
     """One page on its way: what one audience gets of one collection with one query."""
 
-    def __init__(self, reader: Reader, sight: Sight, collection: Collection, filters: Filters, content: bool) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        sight: Sight,
+        collection: Collection,
+        filters: Filters,
+        content: bool,
+        only_texts: bool,
+    ) -> None:
         self._reader = reader
         self._store = reader._store
         self._sight = sight
@@ -228,6 +245,8 @@ class _Walk:
         self._reads_texts = content or bool(filters.conditions)
         self._stream = reader.stream(sight, collection, filters)
         self._copying = reader.copies_any(sight, collection)
+        #: what is made of a text, and what stands elsewhere, has to be known in full
+        self._only_texts = only_texts and content and not self._copying and not self._stream.has_events()
         self._query = self._page_query()
 
     def _page_query(self) -> PageQuery:
@@ -253,6 +272,7 @@ class _Walk:
             content=self._reads_texts,
             limit_bytes=_MAX_PAGE_BYTES,
             terms=self._terms() if filters.conditions and ids is None else None,
+            only_texts=self._only_texts,
         )
 
     def _terms(self) -> Mapping[int, tuple[int, ...]]:

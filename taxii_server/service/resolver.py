@@ -87,6 +87,7 @@ class Resolver:
     ) -> tuple[list[Row], int | None]:
         """The same, for rows about which something has to be looked up; `plain_elsewhere` are ids that do not."""
         references = self.references
+        rows = [row if row.record.type else self._completed(row) for row in rows]
         records = [row.record for row in rows]
         crowded = {record.id for record in records if not self._stands_alone(record, filters)}
         governed = {record.id for record in records if not self._governs_itself(record)}
@@ -111,6 +112,18 @@ class Resolver:
                 removal = self.removal(record)
                 standing.append(row if removal is None else row._replace(removal=removal))
         return standing, None
+
+    def _completed(self, row: Row) -> Row:
+        """With what its id and its label say of a record that was read for its text only."""
+        record, facets = row.record, self._key(row.record).facets
+        return row._replace(
+            record=record._replace(
+                collection=facets.collection,
+                submitter=facets.submitter,
+                type=record.id.partition("--")[0],  # a label says only types that rules name
+                spec_version=facets.spec_version,
+            )
+        )
 
     def expected(self, record: Record, stream: Stream) -> tuple[int, int]:
         """Where a readable record stands by itself, and the place of the event in whose band it stands instead (0)."""

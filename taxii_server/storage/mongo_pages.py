@@ -30,7 +30,7 @@ def read_at_once(connection: Connection, query: PageQuery, *, lacks_terms: bool)
     command: Document = {
         "find": "records",
         "filter": condition,
-        "projection": schema.WITH_CONTENT if query.content else schema.WITHOUT_CONTENT,
+        "projection": _projection(query),
         "sort": {"_id": ASCENDING},
         "hint": hint,
         "limit": limit,
@@ -57,8 +57,19 @@ def _page_of(rows: Iterator[Document], query: PageQuery) -> Page:
     marker = next(rows, None)
     if marker is None or not schema.is_marker(marker):
         raise StorageError(NOT_PREPARED)
-    records, cut = within(map(schema.record_of, rows), query.limit_bytes, query.limit)
+    read = schema.text_of if _is_only_texts(query) else schema.record_of
+    records, cut = within(map(read, rows), query.limit_bytes, query.limit)
     return Page(records, marker["n"], cut)
+
+
+def _is_only_texts(query: PageQuery) -> bool:
+    return query.only_texts and query.content
+
+
+def _projection(query: PageQuery) -> Document:
+    if _is_only_texts(query):
+        return schema.ONLY_TEXTS
+    return schema.WITH_CONTENT if query.content else schema.WITHOUT_CONTENT
 
 
 #: A condition for records, and the index to give as hint.

@@ -103,6 +103,7 @@ def _read(
             limit=parameters.limit,
             next=parameters.next,
             content=content,
+            only_texts=content,
         ),
         build,
     )

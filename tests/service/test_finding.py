@@ -68,13 +68,13 @@ class Full:
             known = self._known[partner, choice] = self.served(partner, Filters(versions=choice))
         return known
 
-    def served(self, partner: str, filters: Filters, limit: int = 50) -> list[Served]:
+    def served(self, partner: str, filters: Filters, limit: int = 50, *, only_texts: bool = False) -> list[Served]:
         hub = self.site.hub
         place = hub.snapshot.catalog.collections["all"]
         found: list[Served] = []
         token = None
         while True:
-            request = ReadRequest("objects", filters=filters, limit=limit, next=token)
+            request = ReadRequest("objects", filters=filters, limit=limit, next=token, only_texts=only_texts)
             page = hub.visit(Actor(partner, "c", "test")).read(place, request)
             assert len(page.items) == limit or page.next is None, "a page with a next is full"
             found += page.items
@@ -107,6 +107,17 @@ def test_every_filter_of_the_document_is_there() -> None:
     assert sorted(KINDS) == sorted(EVERY_NAME)
 
 
+@pytest.mark.parametrize("types", [None, ("relationship", "malware"), ("note", "language-content", "report")])
+@pytest.mark.parametrize("choice", [LATEST, EVERY, VersionChoice(first=True)], ids=["latest", "every", "first"])
+def test_a_page_of_which_only_texts_are_wanted_has_the_same_ones(
+    full: Full, choice: VersionChoice, types: tuple[str, ...] | None
+) -> None:
+    for partner in ("alice", "bob", "carol"):
+        filters = Filters(versions=choice, types=types)
+        whole, texts = (full.served(partner, filters, limit=7, only_texts=flag) for flag in (False, True))
+        assert [(each.at, each.content) for each in whole] == [(each.at, each.content) for each in texts]
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), partner=st.sampled_from(["alice", "bob", "carol"]), every=st.booleans())
 def test_the_answer_is_what_fits_of_what_the_audience_reads(full: Full, seed: int, partner: str, every: bool) -> None:
@@ -114,4 +125,6 @@ def test_the_answer_is_what_fits_of_what_the_audience_reads(full: Full, seed: in
     choice = EVERY if every else LATEST
     expected = [each for each in full.everything(partner, choice) if fits(json.loads(each.content), asked)]
     found = full.served(partner, Filters(versions=choice, conditions=conditions(asked)), limit=3)
+    texts = full.served(partner, Filters(versions=choice, conditions=conditions(asked)), limit=3, only_texts=True)
+    assert [each.content for each in texts] == [each.content for each in found]
     assert [(each.at, each.id, each.content) for each in found] == [(e.at, e.id, e.content) for e in expected], asked

@@ -661,6 +661,26 @@ class StoreContract(TermsContract, EventsContract, LedgerContract):
             assert page.cut == (len(seen) < len(given))
         assert tuple(seen) == given
 
+    def test_a_page_of_texts_alone_has_what_tells_whether_they_may_be_read(self, store: Store, label: int) -> None:
+        insert(
+            store,
+            label,
+            draft(hard_refs=(object_id(),)),
+            draft(soft_refs=(object_id(), object_id())),
+            draft(version=None),
+            draft(hard_refs=tuple(object_id() for _ in range(200))),
+        )
+        whole, texts = (store.page(replace(query(label), only_texts=flag)).records for flag in (False, True))
+
+        def told(record: Record) -> tuple[object, ...]:
+            refs = record.hard_refs, record.soft_refs
+            return record.position, record.id, record.label, record.version_key, refs, record.content
+
+        assert list(map(told, whole)) == list(map(told, texts))
+        assert store.page(replace(query(label), only_texts=True, content=False)).records == tuple(
+            record._replace(content=b"") for record in whole
+        )
+
     def test_content_is_left_out_when_it_is_not_asked_for(self, store: Store, label: int) -> None:
         one = draft()
         insert(store, label, one)
