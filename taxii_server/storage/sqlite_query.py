@@ -33,6 +33,9 @@ COLUMNS = (
     " r.digest, r.hard_refs, r.soft_refs"
 )
 
+#: The same of a record of which only the text is wanted (PageQuery.only_texts).
+_OF_TEXTS = "r.position, '', '', r.id, '', '', '', r.version_key, r.label, x'', r.hard_refs, r.soft_refs"
+
 #: All records of some ids, without content. Parameter: the ids as a JSON list.
 LOOKUP = (
     f"SELECT {COLUMNS}, x'' FROM records AS r INDEXED BY records_by_id"  # noqa: S608
@@ -121,13 +124,19 @@ def page_statement(query: PageQuery, *, lacks_terms: bool = True) -> PageStateme
     else:
         wanted = labels
         arms = _walking_arms(lead, query.collections, conditions, parameters)
-    content = "r.content" if query.content else "x''"
     sql = (
-        f"SELECT {COLUMNS}, {content}"  # noqa: S608 - values are bound, the rest is from this module
+        f"SELECT {_selected(query)}"  # noqa: S608 - values are bound, the rest is from this module
         f" FROM (SELECT position FROM ({' UNION ALL '.join(arms)} ORDER BY position LIMIT {limit})) AS hit"
         " CROSS JOIN records AS r ON r.position = hit.position"
     )
     return PageStatement(sql, parameters.values, wanted)
+
+
+def _selected(query: PageQuery) -> str:
+    """What a row has: COLUMNS and the content."""
+    if not query.content:
+        return f"{COLUMNS}, x''"
+    return f"{_OF_TEXTS if query.only_texts else COLUMNS}, r.content"
 
 
 def _by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]]) -> PageStatement | None:
@@ -166,11 +175,10 @@ def _by_terms(query: PageQuery, groups: Mapping[tuple[int, ...], tuple[int, ...]
         if values
     ]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    content = "r.content" if query.content else "x''"
     # A record may have several of the terms: UNION, not UNION ALL. Without a limit SQLite drops the inner order.
     inner = "-1" if conditions else limit
     sql = (
-        f"SELECT {COLUMNS}, {content}"  # noqa: S608 - values are bound, the rest is from this module
+        f"SELECT {_selected(query)}"  # noqa: S608 - values are bound, the rest is from this module
         f" FROM (SELECT position, label FROM ({' UNION '.join(arms)} ORDER BY position, label LIMIT {inner})) AS hit"
         # The label once more: what a damaged table says must not show what is hidden.
         f" CROSS JOIN records AS r ON r.position = hit.position AND r.label = hit.label{where} LIMIT {limit}"
