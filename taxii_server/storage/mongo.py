@@ -8,14 +8,11 @@ Why one clock document
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import TypeVar
+from dataclasses import asdict
 
 from bson import Int64
-from pymongo import ASCENDING, DESCENDING, DeleteMany, ReplaceOne
+from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener
@@ -32,8 +29,10 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage import mongo_events as events
+from taxii_server.storage import mongo_log as log
 from taxii_server.storage import mongo_pages as pages
 from taxii_server.storage import mongo_schema as schema
+from taxii_server.storage import mongo_statuses as statuses_of
 from taxii_server.storage import mongo_writes as steps
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch
 from taxii_server.storage.mongo_chores import MongoChores
@@ -43,15 +42,10 @@ from taxii_server.storage.mongo_health import MongoHealth
 from taxii_server.storage.mongo_inspection import MongoInspection
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
-from taxii_server.storage.mongo_schema import portions
 from taxii_server.storage.mongo_whole import MongoWhole
 from taxii_server.storage.positions import NEXT, positions_after, rounded_up
 from taxii_server.storage.together import WRITES_TOGETHER, Together, Write, join, share_no_id, with_those_alone
 from taxii_server.times import now_position
-
-T = TypeVar("T")
-#: How often expired statuses are removed while others are saved.
-_SWEEP_S = 60.0
 
 
 class MongoStore(Store):
@@ -85,7 +79,7 @@ class MongoStore(Store):
             ran=lambda count: self.wrote_together(count),
         )
         self._statuses = Together(self._save_statuses, wait_s=timeout_s)
-        self._sweep_at = 0.0
+        self._sweeps = statuses_of.Sweeps()
         #: whether there may be records whose terms are not known: nobody adds any
         self._may_lack_terms = True
 
@@ -124,13 +118,13 @@ class MongoStore(Store):
             return [LogEntry(row["_id"], row["kind"], row["payload"]) for row in rows]
 
     def append_log(self, entries: Sequence[tuple[str, str]]) -> list[LogEntry]:
-        keys = [_log_key(kind, payload) for kind, payload in entries]
+        keys = [log.key_of(kind, payload) for kind, payload in entries]
         with self._connection.call() as database:
-            numbers = _log_numbers(database, set(keys))
+            numbers = log.numbers_of(database, set(keys))
         if len(numbers) < len(set(keys)):
             wanted = dict(zip(keys, entries, strict=True))
             numbers = self._connection.transaction(
-                lambda database, session, clock: _append_missing(database, session, clock, wanted)
+                lambda database, session, clock: log.append_missing(database, session, clock, wanted)
             )
         return [LogEntry(numbers[key], *entry) for key, entry in zip(keys, entries, strict=True)]
 
@@ -176,7 +170,7 @@ class MongoStore(Store):
             return {"position": Int64(positions[-1])} if positions else {}
         last = positions[-1] if positions else inside.clock["position"]
         (base,) = positions_after(last, self._now(), [at])
-        length, end = events.write_event(inside, planned, base, positions, _log_key)
+        length, end = events.write_event(inside, planned, base, positions, log.key_of)
         return {"position": Int64(end), "log": length}
 
     def present(self) -> int:
@@ -287,35 +281,20 @@ class MongoStore(Store):
         self._statuses.do(status)
 
     def _save_statuses(self, statuses: Sequence[StoredStatus], limit_s: float) -> list[None]:
-        changes: list[DeleteMany | ReplaceOne[Document]] = []
-        sweeps = time.monotonic() >= self._sweep_at
-        if sweeps:
-            # Here and not by a TTL index, which wants BSON dates. Not each time: it is one more command.
-            changes.append(DeleteMany({"expires": {"$lte": Int64(self._now())}}))
-        for status in statuses:
-            document: Document = {
-                "api_root": status.api_root,
-                "submitter": status.submitter,
-                "body": status.body,
-                "expires": Int64(status.expires),
-            }
-            changes.append(ReplaceOne({"_id": status.id}, document, upsert=True))
+        sweeps = self._sweeps.are_due()
         with self._connection.call() as database:
-            database["statuses"].bulk_write(changes, ordered=False)
+            statuses_of.save(database, statuses, self._now() if sweeps else None)
         if sweeps:
-            self._sweep_at = time.monotonic() + _SWEEP_S
+            self._sweeps.are_done()
         return [None] * len(statuses)
 
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         with self._connection.call() as database:
-            found = database["statuses"].find_one({"_id": status_id, "expires": {"$gt": Int64(now)}})
-        return None if found is None else _status_of(found)
+            return statuses_of.find(database, status_id, now)
 
     def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
         with self._connection.call() as database:
-            # Few at a time: a body can be large.
-            found = database["statuses"].find({}, batch_size=10).sort("expires", DESCENDING).limit(limit)
-            return [replace(status, body=status.body[:head_bytes]) for status in map(_status_of, found)]
+            return statuses_of.recent(database, limit, head_bytes)
 
     # ---- credentials
 
@@ -391,50 +370,6 @@ class MongoStore(Store):
     def catalog(self) -> AppliedCatalog | None:
         with self._connection.call() as database:
             return _newest_catalog(database, None)
-
-
-def _log_key(kind: str, payload: str) -> bytes:
-    return hashlib.sha256(f"{kind}\0{payload}".encode()).digest()
-
-
-def _log_numbers(
-    database: Database[Document], keys: Collection[bytes], session: ClientSession | None = None
-) -> dict[bytes, int]:
-    """The numbers of those keys that the log has."""
-    numbers: dict[bytes, int] = {}
-    for some in portions(list(keys)):
-        rows = database["log"].find(
-            {"key": {"$in": some}}, {"key": 1}, session=session, hint="key", batch_size=ALL_AT_ONCE
-        )
-        numbers.update((row["key"], row["_id"]) for row in rows)
-    return numbers
-
-
-def _append_missing(
-    database: Database[Document], session: ClientSession, clock: Document, wanted: Mapping[bytes, tuple[str, str]]
-) -> dict[bytes, int]:
-    """Append what the log does not have; the numbers of everything wanted."""
-    numbers = _log_numbers(database, wanted.keys(), session)
-    rows: list[Document] = []
-    length = clock["log"]
-    for key, (kind, payload) in wanted.items():
-        if key not in numbers:
-            length += 1
-            numbers[key] = length
-            rows.append({"_id": length, "key": key, "kind": kind, "payload": payload})
-    if not rows:
-        session.abort_transaction()
-        return numbers
-    database["log"].insert_many(rows, session=session)
-    database["meta"].update_one({"_id": CLOCK}, {"$set": {"log": length}}, session=session)
-    schema.set_horizon(database, session, length)
-    return numbers
-
-
-def _status_of(found: Document) -> StoredStatus:
-    return StoredStatus(
-        found["_id"], found["api_root"], found["submitter"], bytes(found["body"]), int(found["expires"])
-    )
 
 
 def _next_epoch(database: Database[Document], session: ClientSession, name: str) -> None:

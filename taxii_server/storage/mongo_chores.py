@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from taxii_server.storage.chores import Chores
 from taxii_server.storage.mongo_connection import Connection
+from taxii_server.storage.mongo_statuses import sweep
 
 COLLECTION = "leases"
 NOTES = "memos"
@@ -54,7 +55,7 @@ class MongoChores(Chores):
 
     def forget_statuses(self) -> int:
         with self._connection.call() as database:
-            return database["statuses"].delete_many({"expires": {"$lte": Int64(self._now())}}).deleted_count
+            return sweep(database, self._now())
 
     def forget_catalogs(self, before: int) -> int:
         with self._connection.call() as database:

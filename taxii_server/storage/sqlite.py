@@ -7,10 +7,9 @@ positions is the order of commits. A reader sees commits in that order because a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from taxii_server.errors import StorageError, StorageUnavailable
 from taxii_server.model import (
     AppliedCatalog,
     Credential,
-    Draft,
     LogEntry,
     Page,
     PageQuery,
@@ -28,7 +26,10 @@ from taxii_server.model import (
     StoreState,
 )
 from taxii_server.storage import sqlite_events as events
+from taxii_server.storage import sqlite_log as log
+from taxii_server.storage import sqlite_statuses as statuses_of
 from taxii_server.storage import sqlite_terms as found_by
+from taxii_server.storage import sqlite_writes as steps
 from taxii_server.storage.bands import first_entries, places_of
 from taxii_server.storage.base import EventPlanner, Plan, Planner, Store, group_by_id, require_epoch, within
 from taxii_server.storage.positions import NEXT, positions_after, rounded_up
@@ -39,11 +40,11 @@ from taxii_server.storage.sqlite_health import SQLiteHealth
 from taxii_server.storage.sqlite_inspection import SQLiteInspection
 from taxii_server.storage.sqlite_ledger import SQLiteLedger
 from taxii_server.storage.sqlite_quarantine import SQLiteQuarantine
-from taxii_server.storage.sqlite_query import INSERT, PageStatement, page_statement
+from taxii_server.storage.sqlite_query import PageStatement, page_statement
 from taxii_server.storage.sqlite_schema import MIGRATIONS, Migration, is_present, migrate
 from taxii_server.storage.sqlite_whole import SQLiteWhole
 from taxii_server.storage.together import WRITES_TOGETHER, Together, Write, join, share_no_id, with_those_alone
-from taxii_server.times import format_position, instant_key, now_position
+from taxii_server.times import now_position
 
 #: Strict tables and json_each.
 _OLDEST_SQLITE = (3, 38, 0)
@@ -122,20 +123,14 @@ class SQLiteStore(Store):
         return [LogEntry(*row) for row in rows]
 
     def append_log(self, entries: Sequence[tuple[str, str]]) -> list[LogEntry]:
-        hashes = [_log_hash(kind, payload) for kind, payload in entries]
+        hashes = [log.hash_of(kind, payload) for kind, payload in entries]
         by_hash = dict(zip(hashes, entries, strict=True))
         # Entries never change, so those that are there can be read without waiting for writers.
         with self._database.connection() as connection:
-            numbers = _log_numbers(connection.db, by_hash)
+            numbers = log.numbers_of(connection.db, by_hash)
         if len(numbers) < len(by_hash):
             with self._database.writing() as db:
-                numbers = _log_numbers(db, by_hash)
-                (length,) = db.execute(LOG_LENGTH).fetchone()
-                missing = [hash_ for hash_ in by_hash if hash_ not in numbers]
-                new = {hash_: number for number, hash_ in enumerate(missing, start=length + 1)}
-                rows = ((number, *by_hash[hash_], hash_) for hash_, number in new.items())
-                db.executemany("INSERT INTO log (number, kind, payload, hash) VALUES (?, ?, ?, ?)", rows)
-                numbers.update(new)
+                numbers = log.append_missing(db, by_hash)
         return [LogEntry(numbers[hash_], *entry) for hash_, entry in zip(hashes, entries, strict=True)]
 
     # ---- records
@@ -168,23 +163,10 @@ class SQLiteStore(Store):
     def _carry_out(self, connection: Connection, plan: Plan) -> tuple[int, ...]:
         """Write what the plan says; the positions of its insertions."""
         db = connection.db
-        events.forget_references(db, plan.deletes)
-        found_by.forget(db, plan.deletes)
-        found_by.move(db, plan.relabels)
-        db.executemany("DELETE FROM records WHERE position = ?", ((position,) for position in plan.deletes))
-        db.executemany(
-            "UPDATE records SET label = ? WHERE position = ?",
-            ((label, position) for position, label in plan.relabels.items()),
-        )
+        steps.clear(db, plan)
         positions = self._take_positions(db, [draft.at for draft, _ in plan.inserts])
-        rows = (_row(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True))
-        db.executemany(INSERT, rows)
-        events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
+        steps.insert(db, plan, positions)
         self._may_lack_terms |= any(draft.terms is None for draft, _ in plan.inserts)
-        found_by.remember(
-            db,
-            ((position, label, draft.terms) for position, (draft, label) in zip(positions, plan.inserts, strict=True)),
-        )
         if plan.event is not None:
             self._write_event(connection, plan.event, positions, plan.event_at())
         return positions
@@ -195,7 +177,7 @@ class SQLiteStore(Store):
         planned = event(InsideSQLite(db, connection.want))
         if planned is not None:
             (base,) = self._take_positions(db, [at])
-            end = events.write_event(db, planned, base, positions, _log_hash)
+            end = events.write_event(db, planned, base, positions, log.hash_of)
             db.execute("UPDATE facts SET last_position = ?", (end,))
 
     def _take_positions(self, db: sqlite3.Connection, wanted: Sequence[int]) -> tuple[int, ...]:
@@ -325,23 +307,16 @@ class SQLiteStore(Store):
 
     def _save_statuses(self, statuses: Sequence[StoredStatus], limit_s: float) -> list[None]:
         with self._database.writing_connection(limit_s=limit_s) as connection:
-            db = connection.db
-            db.execute("DELETE FROM statuses WHERE expires <= ?", (self._now(),))
-            db.executemany(
-                "INSERT OR REPLACE INTO statuses (id, api_root, submitter, body, expires) VALUES (?, ?, ?, ?, ?)",
-                [(each.id, each.api_root, each.submitter, each.body, each.expires) for each in statuses],
-            )
+            statuses_of.write(connection.db, statuses, self._now())
         return [None] * len(statuses)
 
     def status(self, status_id: str, now: int) -> StoredStatus | None:
-        rows = self._read(
-            "SELECT id, api_root, submitter, body, expires FROM statuses WHERE id = ? AND expires > ?", status_id, now
-        )
-        return StoredStatus(*rows[0]) if rows else None
+        with self._database.connection() as connection:
+            return statuses_of.find(connection.db, status_id, now)
 
     def recent_statuses(self, limit: int, head_bytes: int) -> list[StoredStatus]:
-        sql = "SELECT id, api_root, submitter, substr(body, 1, ?), expires FROM statuses ORDER BY expires DESC LIMIT ?"
-        return [StoredStatus(*row) for row in self._read(sql, head_bytes, limit)]
+        with self._database.connection() as connection:
+            return statuses_of.recent(connection.db, limit, head_bytes)
 
     # ---- credentials
 
@@ -423,38 +398,6 @@ def _rows(db: sqlite3.Connection, statement: PageStatement | None) -> sqlite3.Cu
 def _is_of_the_database(error: StorageUnavailable) -> bool:
     """Whether the database as a whole cannot answer: locked, full, gone."""
     return isinstance(error.__cause__, sqlite3.OperationalError)
-
-
-def _row(position: int, draft: Draft, label: int) -> tuple[object, ...]:
-    """A row of `records`, in the order of its columns."""
-    version = format_position(position) if draft.version is None else draft.version
-    version_key = instant_key(version) if draft.version_key is None else draft.version_key
-    return (
-        position,
-        draft.collection,
-        draft.submitter,
-        draft.id,
-        draft.type,
-        draft.spec_version,
-        version,
-        version_key,
-        label,
-        draft.digest,
-        json.dumps(draft.hard_refs),
-        json.dumps(draft.soft_refs),
-        draft.content,
-        found_by.packed(draft.terms),
-    )
-
-
-def _log_hash(kind: str, payload: str) -> str:
-    """What stands for a pair in the index: payloads can be large. Kinds hold no NUL, so pairs cannot run together."""
-    return hashlib.sha256(f"{kind}\0{payload}".encode()).hexdigest()
-
-
-def _log_numbers(db: sqlite3.Connection, hashes: Iterable[str]) -> dict[str, int]:
-    sql = "SELECT hash, number FROM log WHERE hash IN (SELECT value FROM json_each(?))"
-    return dict(db.execute(sql, (json.dumps(list(hashes)),)).fetchall())
 
 
 def _credentials_changed(db: sqlite3.Connection) -> None:

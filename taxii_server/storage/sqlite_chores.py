@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from taxii_server.storage.chores import Chores
 from taxii_server.storage.sqlite_connection import Database
+from taxii_server.storage.sqlite_statuses import sweep
 
 SCHEMA = (
     """CREATE TABLE leases (
@@ -56,7 +57,7 @@ class SQLiteChores(Chores):
 
     def forget_statuses(self) -> int:
         with self._database.writing() as db:
-            return db.execute("DELETE FROM statuses WHERE expires <= ?", (self._now(),)).rowcount
+            return sweep(db, self._now())
 
     def forget_catalogs(self, before: int) -> int:
         with self._database.writing() as db:
