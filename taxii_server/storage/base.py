@@ -14,6 +14,10 @@ Events
     C20). An event takes a band of positions for them from the clock, in the transaction that makes it true, and tells
     about itself in the log. Its entries are (place, record) pairs that never change; the records stay as they are.
 
+Statuses
+    A write may bring the status resource of the POST that ends with it: the one is there if and only if the other is.
+    It is made when the positions are known, for the version of an observable is its position.
+
 The log
     An append-only, gap-free, numbered list of small facts that every worker keeps in memory: labels,
     meanings of marking-definitions, vocabularies. The number of a `label` entry is the label.
@@ -72,18 +76,23 @@ UNFILLED = 0
 
 #: Gets the transaction when all of its plan is written, says what else to write. May be called again, as a planner.
 EventPlanner = Callable[[Inside], EventPlan | None]
+#: Gets the positions of the plan's insertions, and makes the status of the write. May be called again, as a planner.
+StatusPlanner = Callable[[Sequence[int]], StoredStatus]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one write transaction does: deletions, label changes, insertions in this order, then the event."""
+    """What one write transaction does: deletions, label changes, insertions in this order, the event, the status."""
 
     inserts: Sequence[tuple[Draft, int]] = ()
     relabels: Mapping[int, int] = field(default_factory=dict)
     deletes: Collection[int] = ()
     event: EventPlanner | None = None
+    #: kept with what is written; where nothing else is, it is not either
+    status: StatusPlanner | None = None
 
     def is_empty(self) -> bool:
+        """Whether it writes nothing. A status alone is no reason to write: `save_status` is for that."""
         return not (self.inserts or self.relabels or self.deletes or self.event)
 
     def event_at(self) -> int:
@@ -152,8 +161,8 @@ class Store(ABC):
 
         Reads the records of `ids`, calls the planner, applies its plan; all or nothing, durable on a
         majority when it returns. Transactions are serial across all processes, so what the planner saw still
-        holds at the commit. An empty plan writes nothing. A draft without a version gets its position,
-        as TAXII timestamp, as version and version_key.
+        holds at the commit. An empty plan writes nothing, its status neither. A draft without a version gets its
+        position, as TAXII timestamp, as version and version_key.
         """
 
     @abstractmethod
@@ -255,7 +264,7 @@ class Store(ABC):
 
     @abstractmethod
     def save_status(self, status: StoredStatus) -> None:
-        """Keep a status resource until it expires."""
+        """Keep a status resource, which comes with no write, until it expires."""
 
     @abstractmethod
     def status(self, status_id: str, now: int) -> StoredStatus | None:

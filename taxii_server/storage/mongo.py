@@ -9,6 +9,7 @@ Why one clock document
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 from bson import Int64
@@ -44,7 +45,7 @@ from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
 from taxii_server.storage.mongo_whole import MongoWhole
 from taxii_server.storage.positions import NEXT, positions_after, rounded_up
-from taxii_server.storage.together import WRITES_TOGETHER, Together, Write, join, share_no_id, with_those_alone
+from taxii_server.storage.together import WRITES_TOGETHER, Joined, Together, Write, join, share_no_id, with_those_alone
 from taxii_server.times import now_position
 
 
@@ -136,17 +137,15 @@ class MongoStore(Store):
     def _write_all(self, writes: Sequence[Write], limit_s: float) -> list[tuple[int, ...] | Exception]:
         """One transaction for all of these, and one for each with an event."""
         wanted = [id_ for write in writes for id_ in write.ids]
-        alone: list[int] = []
 
         def run(
             database: Database[Document], session: ClientSession, clock: Document
-        ) -> list[tuple[int, ...] | Exception]:
+        ) -> tuple[Joined, tuple[int, ...]]:
             joined = join(writes, group_by_id(steps.records_of(database, session, wanted)), clock["log"])
-            alone[:] = joined.alone
             plan = joined.plan
             if plan.is_empty():
                 session.abort_transaction()
-                return joined.results(())
+                return joined, ()
             steps.clear(database, session, plan)
             positions = positions_after(clock["position"], self._now(), [draft.at for draft, _ in plan.inserts])
             if plan.inserts:
@@ -154,11 +153,15 @@ class MongoStore(Store):
                 steps.insert(database, session, plan, positions)
             inside = InsideMongo(database, session, clock)
             steps.move_clock(inside, self._write_event(inside, plan.event, positions, plan.event_at()))
+            if joined.status_planners:
+                statuses_of.insert(database, session, joined.statuses(positions))
             self.before_commit()
-            return joined.results(positions)
+            return joined, positions
 
-        results = self._connection.transaction(run, limit_s)
-        return with_those_alone(results, alone, writes, self._write_all, limit_s)
+        joined, positions = self._connection.transaction(run, limit_s)
+        if joined.status_planners:
+            self._sweep()
+        return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all, limit_s)
 
     def _write_event(
         self, inside: InsideMongo, event: EventPlanner | None, positions: Sequence[int], at: int
@@ -287,6 +290,13 @@ class MongoStore(Store):
         if sweeps:
             self._sweeps.are_done()
         return [None] * len(statuses)
+
+    def _sweep(self) -> None:
+        """Remove the expired statuses now and then, outside of transactions. What was written stays so without it."""
+        if self._sweeps.are_due():
+            with suppress(StorageError), self._connection.call() as database:
+                statuses_of.sweep(database, self._now())
+            self._sweeps.are_done()
 
     def status(self, status_id: str, now: int) -> StoredStatus | None:
         with self._connection.call() as database:

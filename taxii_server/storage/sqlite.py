@@ -157,6 +157,8 @@ class SQLiteStore(Store):
             positions: tuple[int, ...] = ()
             if not joined.plan.is_empty():
                 positions = self._carry_out(connection, joined.plan)
+                if joined.status_planners:
+                    statuses_of.write(db, joined.statuses(positions), self._now())
                 self.before_commit()
         return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all, limit_s)
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 from taxii_server.errors import StorageUnavailable
-from taxii_server.model import Draft, Record
-from taxii_server.storage.base import Plan, Planner
+from taxii_server.model import Draft, Record, StoredStatus
+from taxii_server.storage.base import Plan, Planner, StatusPlanner
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -206,6 +206,12 @@ class Joined:
     spans: list[tuple[int, int]]
     #: numbers of the writes with an event, which looks at all that is written: they need a transaction of their own
     alone: list[int] = field(default_factory=list)
+    #: number of a write -> what makes its status
+    status_planners: dict[int, StatusPlanner] = field(default_factory=dict)
+
+    def statuses(self, positions: tuple[int, ...]) -> list[StoredStatus]:
+        """The statuses to keep with what is written at these positions; each sees those of its own write."""
+        return [make(positions[slice(*self.spans[number])]) for number, make in self.status_planners.items()]
 
     def results(self, positions: tuple[int, ...]) -> list[tuple[int, ...] | Exception]:
         """What the callers get, but for those of `alone`."""
@@ -219,7 +225,10 @@ def join(writes: Sequence[Write], present: Mapping[str, Sequence[Record]], log_l
     """Ask each planner. What one raises is its own outcome; a single write raises it."""
     if len(writes) == 1:
         plan = writes[0].planner(present, log_length)
-        return Joined(plan, [() if plan.is_empty() else None], [(0, len(plan.inserts))])
+        alone = Joined(plan, [() if plan.is_empty() else None], [(0, len(plan.inserts))])
+        if plan.status is not None and not plan.is_empty():
+            alone.status_planners[0] = plan.status
+        return alone
     inserts: list[tuple[Draft, int]] = []
     relabels: dict[int, int] = {}
     deletes: list[int] = []
@@ -237,6 +246,8 @@ def join(writes: Sequence[Write], present: Mapping[str, Sequence[Record]], log_l
                 inserts += plan.inserts
                 relabels |= plan.relabels
                 deletes += plan.deletes
+                if plan.status is not None:
+                    joined.status_planners[number] = plan.status
         nothing: tuple[int, ...] = ()
         joined.outcomes.append(outcome or (None if len(inserts) > start else nothing))
         joined.spans.append((start, len(inserts)))

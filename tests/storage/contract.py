@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol
@@ -114,6 +114,11 @@ EVERY_METHOD: dict[str, Callable[[Store], object]] = {
     "ledger.walk": lambda store: list(store.ledger.walk()),
     "ledger.find": lambda store: list(store.ledger.find(LedgerQuery())),
 }
+
+
+def kept_status(id_: str, body: bytes = b"{}") -> StoredStatus:
+    """A status that does not expire."""
+    return StoredStatus(id_, "hub", "cert-north", body, POSITION_MAX)
 
 
 class StoreContract(TermsContract, EventsContract, LedgerContract):
@@ -967,6 +972,87 @@ class StoreContract(TermsContract, EventsContract, LedgerContract):
             store.save_status(StoredStatus(f"s{number}", "hub", "cert-north", b"0123456789", 5_000 + number))
         assert [(each.id, each.body) for each in store.recent_statuses(2, 4)] == [("s3", b"0123"), ("s2", b"0123")]
         assert [each.expires for each in store.recent_statuses(9, 99)] == [5_003, 5_002, 5_001]
+
+    def test_a_status_is_kept_with_the_write_that_it_tells_of(self, store_factory: StoreFactory, label: int) -> None:
+        store = store_factory()
+        given: list[tuple[int, ...]] = []
+
+        def status(positions: Sequence[int]) -> StoredStatus:
+            given.append(tuple(positions))
+            return kept_status("s1", body=repr(positions[0]).encode())
+
+        plan = Plan(inserts=[(draft(version=None), label), (draft(), label)], status=status)
+        stored = store.write([], planning(plan))
+        assert given == [stored]
+        for reader in (store, store_factory()):
+            assert reader.status("s1", 0) == kept_status("s1", body=str(stored[0]).encode())
+        (recent,) = store.recent_statuses(9, 99)
+        assert recent.id == "s1"
+
+    @pytest.mark.parametrize("what", ["deletes", "relabels", "event"])
+    def test_a_status_is_kept_with_a_write_without_insertions(self, store: Store, what: str) -> None:
+        one, two = new_labels(store, 2)
+        (position,) = insert(store, one, draft())
+        event = EventPlan([], lambda base, end, positions: json.dumps([base, end]))
+        changes: dict[str, Any] = {
+            "deletes": {"deletes": [position]},
+            "relabels": {"relabels": {position: two}},
+            "event": {"event": lambda inside: event},
+        }
+        plan = Plan(**changes[what], status=lambda positions: kept_status("s1", body=repr(tuple(positions)).encode()))
+        assert store.write([], planning(plan)) == ()
+        assert store.status("s1", 0) == kept_status("s1", body=b"()")
+
+    def test_where_nothing_is_written_no_status_is(self, store: Store) -> None:
+        asked: list[object] = []
+
+        def status(positions: Sequence[int]) -> StoredStatus:
+            asked.append(positions)
+            return kept_status("s1")
+
+        assert store.write([object_id(1)], planning(Plan(status=status))) == ()
+        assert (store.status("s1", 0), asked) == (None, [])
+
+    def test_the_status_of_a_write_that_fails_is_not_there(self, store_factory: StoreFactory, label: int) -> None:
+        store = store_factory()
+
+        def fail() -> None:
+            raise RuntimeError("the power goes off here")
+
+        def plan(status: Callable[[Sequence[int]], StoredStatus]) -> Plan:
+            return Plan(inserts=[(draft(), label)], status=status)
+
+        store.before_commit = fail
+        with pytest.raises(RuntimeError, match="the power goes off"):
+            store.write([], planning(plan(lambda positions: kept_status("s1"))))
+        store.before_commit = lambda: None
+
+        def broken(positions: Sequence[int]) -> StoredStatus:
+            raise LookupError("no status")
+
+        with pytest.raises(LookupError, match="no status"):
+            store.write([], planning(plan(broken)))
+        for reader in (store, store_factory()):
+            assert (reader.status("s1", 0), reader.recent_statuses(9, 9), read(reader, query(label))) == (None, [], ())
+
+    def test_each_of_many_writers_finds_the_status_of_its_write(self, store_factory: StoreFactory, label: int) -> None:
+        opened = [store_factory(), store_factory()]
+
+        def post(number: int) -> None:
+            store = opened[number % 2]
+            for turn in range(5):
+                name = f"{number}-{turn}"
+                drafts = [draft(object_id(f"{name}-{n}")) for n in range(1 + turn % 3)]
+                plan = Plan(
+                    inserts=[(one, label) for one in drafts],
+                    status=lambda positions, name=name: kept_status(name, body=repr(tuple(positions)).encode()),
+                )
+                given = store.write([one.id for one in drafts], planning(plan))
+                assert store.status(name, 0) == kept_status(name, body=repr(given).encode())
+
+        for writer in [Background(lambda number=number: post(number)) for number in range(8)]:
+            writer.result()
+        assert len(opened[0].recent_statuses(99, 9)) == 40
 
     # ---- credentials
 

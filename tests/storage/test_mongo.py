@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -172,6 +174,43 @@ def test_a_write_is_five_commands_whatever_its_size(store: Store, label: int, co
     for size in (1, 1_000):
         drafts = [draft() for _ in range(size)]
         assert commands.during(partial(insert, store, label, *drafts)) == wanted
+
+
+def test_the_statuses_of_a_transaction_are_one_command(store: Store, label: int, commands: Commands) -> None:
+    def post() -> None:
+        status = StoredStatus(str(uuid4()), "api", "rw", b"{}", now_position() + 10**9)
+        plan = Plan([(draft(), label)], status=lambda positions: status)
+        store.write([], lambda present, length: plan)
+
+    wanted = ["findAndModify", "insert", "update", "insert", "commitTransaction"]
+    assert commands.during(post) == [*wanted, "delete"], "the first one removes what has expired, outside"
+    assert commands.during(post) == wanted
+    pause = Pause()
+    store.before_commit = pause
+    first = Background(post)
+    assert pause.reached.wait(60)
+    line = store._writes._lines[os.getpid()]  # type: ignore[attr-defined]
+    others = [Background(post) for _ in range(3)]
+    while len(line.waiting) < 3:
+        time.sleep(0.001)
+    store.before_commit = lambda: None
+    commands.names.clear()
+    pause.released.set()
+    for each in (first, *others):
+        each.result()
+    assert commands.names == ["commitTransaction", *wanted], "the statuses of three posts, too"
+    assert len(store.recent_statuses(9, 9)) == 6
+
+
+def test_what_was_written_stays_written_when_expired_statuses_cannot_be_removed(
+    store: Store, label: int, failing: Failing
+) -> None:
+    status = StoredStatus(str(uuid4()), "api", "rw", b"{}", now_position() + 10**9)
+    plan = Plan([(draft(), label)], status=lambda positions: status)
+    with failing(1_000, "delete", errorCode=8):
+        given = store.write([], lambda present, length: plan)
+    assert read(store, query(label)) == given
+    assert store.status(status.id, 0) == status
 
 
 # ---- plans

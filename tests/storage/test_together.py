@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from taxii_server.errors import StorageError, StorageUnavailable
-from taxii_server.model import EventPlan, PageQuery
+from taxii_server.model import POSITION_MAX, EventPlan, PageQuery, StoredStatus
 from taxii_server.storage import open_store
 from taxii_server.storage import together as together_module
-from taxii_server.storage.base import Plan, Store
+from taxii_server.storage.base import Plan, StatusPlanner, Store
 from taxii_server.storage.together import Together
 from tests.storage.samples import Background, Pause, Present, draft, insert, new_labels, object_id, query, read
 
@@ -234,6 +234,51 @@ def test_writes_that_wait_share_one_transaction_in_their_order(store):
     flat = [position for each in given for position in each]
     assert flat == sorted(flat)
     assert read(store, query(label)) == tuple(flat)
+
+
+def test_each_of_them_brings_its_own_status(store):
+    (label,) = new_labels(store)
+
+    def post(name: str, *ids: str) -> tuple[int, ...]:
+        def status(positions: Sequence[int]) -> StoredStatus:
+            return StoredStatus(name, "hub", "p", repr(tuple(positions)).encode(), POSITION_MAX)
+
+        return store.write(ids, lambda present, length: Plan([(draft(id_), label) for id_ in ids], status=status))
+
+    busy = Busy(store, label)
+    one, empty, without, two = busy.queued(
+        lambda: post("one", object_id(), object_id()),
+        lambda: post("empty"),
+        lambda: insert(store, label, draft()),
+        lambda: post("two", object_id()),
+    )
+    busy.go_on()
+    given = {"one": one.result(), "two": two.result()}
+    assert (empty.result(), len(without.result()), busy.commits) == ((), 1, 2)
+    assert {each.id: each.body for each in store.recent_statuses(9, 99)} == {
+        name: repr(positions).encode() for name, positions in given.items()
+    }
+
+
+def test_a_status_that_cannot_be_made_takes_no_other_write_down(store):
+    (label,) = new_labels(store)
+
+    def broken(positions: Sequence[int]) -> StoredStatus:
+        raise LookupError("no status")
+
+    def fine(positions: Sequence[int]) -> StoredStatus:
+        return StoredStatus("fine", "hub", "p", b"{}", POSITION_MAX)
+
+    def post(status: StatusPlanner) -> tuple[int, ...]:
+        return store.write([], lambda present, length: Plan([(draft(), label)], status=status))
+
+    busy = Busy(store, label)
+    one, two = busy.queued(lambda: post(broken), lambda: post(fine))
+    busy.go_on()
+    with pytest.raises(LookupError, match="no status"):
+        one.result()
+    assert read(store, query(label)) == (*busy.first.result(), *two.result())
+    assert [each.id for each in store.recent_statuses(9, 99)] == ["fine"]
 
 
 def test_a_planner_that_fails_takes_no_other_write_down(store):
