@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from taxii_server.catalog import Collection
 from taxii_server.errors import BadContent, InvalidObject
-from taxii_server.model import Draft, Record, Traits
+from taxii_server.model import Draft, Record, StoredStatus, Traits
 from taxii_server.policy.guard import Guard, Stop, watch_over
 from taxii_server.service.book import Book, Flags, LabelKey
 from taxii_server.service.guarding import Gate, Stopped, refusal
@@ -42,6 +43,19 @@ class Added:
     message: str | None
     ok: bool
     stopped: Stopped | None = None
+
+
+#: Makes the status resource of a body from what became of its objects, in their order.
+Tell = Callable[[Sequence[Added]], StoredStatus]
+
+
+@dataclass(slots=True)
+class Post:
+    """One POST on its way: how its status is made, and what is known of that so far."""
+
+    tell: Tell
+    #: whether the status was written with the last portion of the body
+    is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +93,20 @@ class Writer:
         body: bytes,
         progress: Callable[[int, int], None] = lambda done, of: None,
         guards: Sequence[Guard] | None = None,
+        post: Post | None = None,
     ) -> list[Added]:
         """Store the objects of a TAXII envelope or STIX bundle for this submitter.
 
         Raises BadContent when the body as a whole cannot be processed. A bad object becomes a failure,
         and so does one that a guard stops; the others go on. `progress` is told how many objects of the body are
-        done, and of how many. `guards`: those of the request's policy; None: those in force.
+        done, and of how many. `guards`: those of the request's policy; None: those in force. The status of a `post`
+        is kept when this returns: with its last objects, where any are stored, or else by itself.
         """
         items = read_envelope(body, self._limits)
         most = collection.limits.max_objects
         if most and len(items) > most:
             raise BadContent(f"{len(items)} objects in one request, this collection takes {most}; send several")
-        return self.add_items(submitter, [Incoming(collection, item) for item in items], progress, guards)
+        return self.add_items(submitter, [Incoming(collection, item) for item in items], progress, guards, post)
 
     def add_items(
         self,
@@ -98,13 +114,18 @@ class Writer:
         incoming: Sequence[Incoming],
         progress: Callable[[int, int], None] = lambda done, of: None,
         guards: Sequence[Guard] | None = None,
+        post: Post | None = None,
     ) -> list[Added]:
         """Store these members, which may be for several collections, in their order; otherwise as `add`."""
         gates = self._gates(submitter, incoming, self._guards() if guards is None else guards)
         results: list[Added] = []
         for start in range(0, len(incoming), PORTION):
-            results += self._add_portion(submitter, incoming[start : start + PORTION], start, gates)
+            is_last = start + PORTION >= len(incoming)
+            portion = incoming[start : start + PORTION]
+            results += self._add_portion(submitter, portion, start, gates, post, results if is_last else None)
             progress(len(results), len(incoming))
+        if post is not None and not post.is_told:
+            self._store.save_status(post.tell(results))
         return results
 
     def _gates(self, submitter: str, incoming: Sequence[Incoming], guards: Sequence[Guard]) -> list[_Gated]:
@@ -168,8 +189,15 @@ class Writer:
     # ---- add
 
     def _add_portion(
-        self, submitter: str, incoming: Sequence[Incoming], first: int, gates: Sequence[_Gated]
+        self,
+        submitter: str,
+        incoming: Sequence[Incoming],
+        first: int,
+        gates: Sequence[_Gated],
+        post: Post | None = None,
+        before: Sequence[Added] | None = None,
     ) -> list[Added]:
+        """Store one portion; `before`: what became of all the others, when it is the last one of its body."""
         results: list[Added | None] = [None] * len(incoming)
         drafts: list[Draft] = []
         traits: list[Traits] = []
@@ -219,30 +247,44 @@ class Writer:
         # Before the records: what refers to something held must not be there without it being held.
         for place, added in _hold(held, gates):
             results[place - first] = added
-        for place, added in zip(places, self._store_within_quota(drafts, traits, definitions), strict=True):
-            results[place] = added
-        return [added for added in results if added is not None]
+
+        def whole(stored: Sequence[Added]) -> list[Added]:
+            """What became of the portion when this did of its drafts."""
+            drafted = dict(zip(places, stored, strict=True))
+            found = (drafted.get(place, added) for place, added in enumerate(results))
+            return [added for added in found if added is not None]
+
+        end = None
+        if post is not None and before is not None:
+            end = _End(post, lambda stored: post.tell([*before, *whole(stored)]))
+        return whole(self._store_within_quota(drafts, traits, definitions, end))
 
     def _store_within_quota(
-        self, drafts: Sequence[Draft], traits: Sequence[Traits], definitions: Mapping[int, str]
+        self, drafts: Sequence[Draft], traits: Sequence[Traits], definitions: Mapping[int, str], end: _End | None
     ) -> list[Added]:
         """Store these drafts and learn what the definitions among them (by place) mean, as far as the quota goes."""
         refused = self._beyond_quota(drafts, traits, definitions)
         self._book.learn_markings([text for place, text in definitions.items() if place not in refused])
-        results: dict[int, Added] = {}
+        failure = self._quota.message()
+
+        def whole(left: Sequence[int], stored: Sequence[Added]) -> list[Added]:
+            found = dict(zip(left, stored, strict=True))
+            return [
+                found.get(place) or Added(draft.id, draft.version or "", failure, ok=False)
+                for place, draft in enumerate(drafts)
+            ]
+
         left = [place for place in range(len(drafts)) if place not in refused]
-        while len(results) < len(left):
+        while True:
+            around = end and end.around(partial(whole, left))
             try:
-                stored = self._store_drafts([drafts[place] for place in left], [traits[place] for place in left])
+                stored = self._store_drafts(
+                    [drafts[place] for place in left], [traits[place] for place in left], around
+                )
             except QuotaReached as reached:
                 left = [place for index, place in enumerate(left) if index not in reached.places]
             else:
-                results = dict(zip(left, stored, strict=True))
-        failure = self._quota.message()
-        return [
-            results.get(place) or Added(draft.id, draft.version or "", failure, ok=False)
-            for place, draft in enumerate(drafts)
-        ]
+                return whole(left, stored)
 
     def _beyond_quota(self, drafts: Sequence[Draft], traits: Sequence[Traits], places: Iterable[int]) -> set[int]:
         """The marking-definitions that need a label of their own when there is none left: before they are learnt."""
@@ -250,7 +292,7 @@ class Writer:
         keys = {LabelKey(vocabulary.project(traits[place]), None, Flags.NONE): place for place in places}
         return {keys[key] for submitter in {d.submitter for d in drafts} for key in self._quota.beyond(submitter, keys)}
 
-    def _store_drafts(self, drafts: Sequence[Draft], traits: Sequence[Traits]) -> list[Added]:
+    def _store_drafts(self, drafts: Sequence[Draft], traits: Sequence[Traits], end: _End | None) -> list[Added]:
         if not drafts:
             return []
         outcomes: list[Outcome] = []
@@ -264,12 +306,32 @@ class Writer:
                 self.labelling.require_current(log_length, edition)
                 self.labelling.require_exact(present)
                 planned, outcomes[:] = plan_posts(drafts, facets, present, self.labelling.facets_of, self._book.number)
-                return with_reopening(planned, present, self.labelling.key_of, self.labelling.readers)
+                planned = with_reopening(planned, present, self.labelling.key_of, self.labelling.readers)
+                if end is not None:
+                    planned = end.of(planned, lambda positions: _added(drafts, outcomes, positions))
+                return planned
 
             return self._store.write(ids, plan)
 
         positions = self.labelling.settle(attempt, drafts[0].submitter)
         return _added(drafts, outcomes, positions)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The end of a body: makes its status from what became of the drafts that are stored last."""
+
+    post: Post
+    tell: Tell
+
+    def around(self, whole: Callable[[Sequence[Added]], Sequence[Added]]) -> _End:
+        """The same for fewer drafts: `whole` says what becomes of all by what became of those."""
+        return _End(self.post, lambda stored: self.tell(whole(stored)))
+
+    def of(self, plan: Plan, added: Callable[[Sequence[int]], Sequence[Added]]) -> Plan:
+        """The plan, with the status where it writes anything."""
+        self.post.is_told = not plan.is_empty()
+        return replace(plan, status=lambda positions: self.tell(added(positions)))
 
 
 @dataclass(frozen=True, slots=True)

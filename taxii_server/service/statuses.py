@@ -23,18 +23,15 @@ _HOUR_US = 3_600_000_000
 
 
 class Statuses:
-    """Keeps and finds status resources."""
+    """Makes and finds status resources."""
 
     def __init__(self, store: Store, keep_hours: int) -> None:
         self._store = store
         self._keep_us = keep_hours * _HOUR_US
 
-    def save(self, api_root: str, submitter: str, requested: int, results: Sequence[Added]) -> bytes:
-        """The status resource of a finished POST, already stored. `requested` is the time of the request (µs)."""
-        status_id = str(uuid.uuid4())
-        body = _render(status_id, requested, results)
-        self._store.save_status(StoredStatus(status_id, api_root, submitter, body, requested + self._keep_us))
-        return body
+    def receipt(self, api_root: str, submitter: str, requested: int) -> Receipt:
+        """What makes the status resource of a POST that came at this time (µs)."""
+        return Receipt(api_root, submitter, requested, requested + self._keep_us)
 
     def find(self, api_root: str, status_id: str, audience: str, is_admin: bool, now: int) -> bytes:
         """The resource. Raises NotFound unless it is of this API root and the audience's own (or an admin asks)."""
@@ -42,6 +39,23 @@ class Statuses:
         if status is None or status.api_root != api_root or not (is_admin or status.submitter == audience):
             raise NotFound
         return status.body
+
+
+class Receipt:
+    """Makes the status resource of one POST from what became of its objects, as often as its end is tried.
+
+    The last one that it made is the one that was kept.
+    """
+
+    def __init__(self, api_root: str, submitter: str, requested: int, expires: int) -> None:
+        self._id = str(uuid.uuid4())
+        self._api_root, self._submitter = api_root, submitter
+        self._requested, self._expires = requested, expires
+        self.body = b""
+
+    def __call__(self, results: Sequence[Added]) -> StoredStatus:
+        self.body = _render(self._id, self._requested, results)
+        return StoredStatus(self._id, self._api_root, self._submitter, self.body, self._expires)
 
 
 def _render(status_id: str, requested: int, results: Sequence[Added]) -> bytes:

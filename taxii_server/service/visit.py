@@ -18,7 +18,7 @@ from taxii_server.model import Actor, Record
 from taxii_server.service.book import Book
 from taxii_server.service.copies import Served
 from taxii_server.service.ledger import Ledger
-from taxii_server.service.posting import Added, Writer
+from taxii_server.service.posting import Added, Post, Writer
 from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
 from taxii_server.service.reading import Found, Reader, Superseded
 from taxii_server.service.sight import Sights
@@ -174,13 +174,13 @@ class Visit:
 
     def add(self, collection: Collection, body: bytes) -> bytes:
         """Store the objects of the body; the status resource. Raises BadContent when the whole body is unusable."""
-        requested = now_position()
-        results = self.writer.add(self.actor.partner, collection, body, guards=self.catalog.policy.guards)
-        status = self.statuses.save(collection.api_root, self.actor.partner, requested, results)
+        receipt = self.statuses.receipt(collection.api_root, self.actor.partner, now_position())
+        guards, post = self.catalog.policy.guards, Post(receipt)
+        results = self.writer.add(self.actor.partner, collection, body, guards=guards, post=post)
         counts = _counts(results)
         self._record("add", collection, **counts)
         self._count_added(collection, counts)
-        return status
+        return receipt.body
 
     def _count_added(self, collection: Collection, counts: Mapping[str, int | None]) -> None:
         refused, held = (counts[name] or 0 for name in ("refused_by_guard", "quarantined"))

@@ -204,12 +204,11 @@ def test_a_look_up_of_an_object_is_one_command_and_an_entry_of_the_ledger(cost, 
 
 
 POST = {
-    # the look at the log; clock, ids, records, clock, commit; the status
-    "mongodb": ["find", "findAndModify", "find", "insert", "update", "commitTransaction", "update"],
+    # the look at the log; clock, ids, records, clock, status, commit
+    "mongodb": ["find", "findAndModify", "find", "insert", "update", "insert", "commitTransaction"],
     "sqlite": [
         "SELECT",
-        *("BEGIN", "SELECT", "SELECT", "SELECT", "INSERT", "UPDATE", "COMMIT"),
-        *("BEGIN", "DELETE", "INSERT", "COMMIT"),
+        *("BEGIN", "SELECT", "SELECT", "SELECT", "UPDATE", "INSERT", "DELETE", "INSERT", "COMMIT"),
     ],
 }
 

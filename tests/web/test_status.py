@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from taxii_server.errors import StorageUnavailable
+from taxii_server.model import StoredStatus
+from taxii_server.service import posting
 from taxii_server.service import visit as visit_module
 from taxii_server.times import now_position, parse_position
 from tests.web.data import observable, statement
-from tests.web.rooms import Room
-from tests.world import MT, WO, World, indicator, malware
+from tests.web.rooms import MakeHub, Room
+from tests.world import MT, WO, World, indicator, malware, new_id
 
 HOUR_US = 3_600_000_000
 
@@ -147,3 +150,53 @@ def test_a_copy_of_anothers_object_is_answered_like_a_new_one(hub: World) -> Non
     theirs = malware()
     hub.post([theirs], "rw", WO)
     assert "message" not in hub.post([theirs], "wo", WO).json["successes"][0]
+
+
+# ---- how it is kept
+
+
+def test_the_status_of_a_body_in_portions_comes_with_the_last_one(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "PORTION", 3)
+    hub = make_hub(settings="max_labels_per_partner = 100")
+    saved: list[StoredStatus] = []
+    save = hub.store.save_status
+    hub.store.save_status = lambda status: saved.append(status) or save(status)  # type: ignore[method-assign]
+    twice, late = indicator(), observable(new_id("ipv4-addr"), "198.51.100.4")
+    for body in (
+        [twice, {"type": "x"}, observable(), statement(), twice, indicator(), 5, late, {"type": "y"}],
+        [indicator(), indicator(), indicator(), twice, late, {"type": "y"}],
+    ):
+        status = hub.post(body).json
+        assert status == status_of(hub, status["id"])
+        assert status["total_count"] == len(body)
+        told = [each["id"] for name in ("successes", "failures") for each in status[name]]
+        good = [each["id"] for each in body if isinstance(each, dict) and "id" in each]
+        assert told[: len(good)] == good
+        manifest = {each["id"]: each["version"] for each in hub.walk(resource="manifest")}
+        assert all(each["version"] == manifest[each["id"]] for each in status["successes"])
+    assert [each.id for each in saved] == [status["id"]], "only where the last portion stores nothing"
+
+
+@pytest.mark.parametrize("portion", [1, 2])
+def test_a_post_that_breaks_off_leaves_no_status(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, portion: int
+) -> None:
+    monkeypatch.setattr(posting, "PORTION", 1)
+    hub = make_hub()
+    commits: list[int] = []
+
+    def fail() -> None:
+        commits.append(1)
+        if len(commits) == portion:
+            raise StorageUnavailable("the disk is gone")
+
+    hub.store.before_commit = fail
+    body = [indicator(), indicator()]
+    assert hub.post(body).status_code == 503
+    assert hub.store.recent_statuses(9, 9) == []
+    hub.store.before_commit = lambda: None
+    again = hub.post(body).json
+    assert (again["success_count"], again == status_of(hub, again["id"])) == (2, True)
+    assert len(hub.store.recent_statuses(9, 9)) == 1
