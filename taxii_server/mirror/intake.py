@@ -18,7 +18,7 @@ from taxii_server.mirror.walk import Page
 from taxii_server.model import Record
 from taxii_server.service.hub import Hub
 from taxii_server.service.labelling import PORTION
-from taxii_server.service.posting import Added
+from taxii_server.service.post import Added
 from taxii_server.stix.canonical import digest
 from taxii_server.stix.parse import Item, JsonLimits, read_envelope
 from taxii_server.times import instant_key

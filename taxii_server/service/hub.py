@@ -226,6 +226,11 @@ class Hub:
         state = self._looks.do(None)
         self.refresh(state.log_length, state.catalog_epoch)
 
+    def followed(self) -> int:
+        """The epoch of the catalog in force, after taking over what other processes did."""
+        self.follow()
+        return self.snapshot.epoch
+
     def refresh(self, log_length: int, catalog_epoch: int) -> None:
         """Follow what other processes did: new labels, another catalog.
 
@@ -269,6 +274,7 @@ class Hub:
             self.statuses,
             self.ledger,
             renew or self.renew,
+            self.followed,
             self.meter,
         )
 

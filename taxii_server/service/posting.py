@@ -14,11 +14,12 @@ from typing import cast
 
 from taxii_server.catalog import Collection
 from taxii_server.errors import BadContent, InvalidObject
-from taxii_server.model import Draft, Record, StoredStatus, Traits
+from taxii_server.model import Draft, Record, Traits
 from taxii_server.policy.guard import Guard, Stop, watch_over
 from taxii_server.service.book import Book, Flags, LabelKey
 from taxii_server.service.guarding import Gate, Stopped, refusal
 from taxii_server.service.labelling import PORTION, Labelling
+from taxii_server.service.post import Added, Post, Tell, then
 from taxii_server.service.quota import Quota, QuotaReached
 from taxii_server.service.reopening import with_reopening
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts
@@ -29,33 +30,6 @@ from taxii_server.stix.validate import Strictness, read_object
 from taxii_server.storage.base import Inside, Plan, Store
 from taxii_server.storage.quarantine import Entry
 from taxii_server.times import format_position
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What became of one object of a body, in its order: a success, or a failure with its reason.
-
-    `stopped`: what a guard did with it, if one did.
-    """
-
-    id: str
-    version: str
-    message: str | None
-    ok: bool
-    stopped: Stopped | None = None
-
-
-#: Makes the status resource of a body from what became of its objects, in their order.
-Tell = Callable[[Sequence[Added]], StoredStatus]
-
-
-@dataclass(slots=True)
-class Post:
-    """One POST on its way: how its status is made, and what is known of that so far."""
-
-    tell: Tell
-    #: whether the status was written with the last portion of the body
-    is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,48 +66,67 @@ class Writer:
         collection: Collection,
         body: bytes,
         progress: Callable[[int, int], None] = lambda done, of: None,
-        guards: Sequence[Guard] | None = None,
         post: Post | None = None,
     ) -> list[Added]:
         """Store the objects of a TAXII envelope or STIX bundle for this submitter.
 
         Raises BadContent when the body as a whole cannot be processed. A bad object becomes a failure,
         and so does one that a guard stops; the others go on. `progress` is told how many objects of the body are
-        done, and of how many. `guards`: those of the request's policy; None: those in force. The status of a `post`
-        is kept when this returns: with its last objects, where any are stored, or else by itself.
+        done, and of how many. Without a `post`, the guards in force judge it and there is no status.
+
+        The status of a post is kept when this returns: with its last objects, where any are stored, or else by itself.
+        For a post, also raises Superseded, with nothing written, when another catalog is in force than the one that
+        judges it: before any of its objects is stored, whatever else there is to be said about it.
         """
+        post = post or self._unasked()
+        try:
+            items = self._read(collection, body)
+        except BadContent:
+            post.require_certain()
+            raise
+        return self.add_items(submitter, [Incoming(collection, item) for item in items], progress, post)
+
+    def _read(self, collection: Collection, body: bytes) -> list[Item]:
         items = read_envelope(body, self._limits)
         most = collection.limits.max_objects
         if most and len(items) > most:
             raise BadContent(f"{len(items)} objects in one request, this collection takes {most}; send several")
-        return self.add_items(submitter, [Incoming(collection, item) for item in items], progress, guards, post)
+        return items
 
     def add_items(
         self,
         submitter: str,
         incoming: Sequence[Incoming],
         progress: Callable[[int, int], None] = lambda done, of: None,
-        guards: Sequence[Guard] | None = None,
         post: Post | None = None,
     ) -> list[Added]:
         """Store these members, which may be for several collections, in their order; otherwise as `add`."""
-        gates = self._gates(submitter, incoming, self._guards() if guards is None else guards)
+        post = post or self._unasked()
+        gates = self._gates(submitter, incoming, post)
         results: list[Added] = []
         for start in range(0, len(incoming), PORTION):
             is_last = start + PORTION >= len(incoming)
             portion = incoming[start : start + PORTION]
-            results += self._add_portion(submitter, portion, start, gates, post, results if is_last else None)
+            tell = then(post.tell if is_last else None, partial(_joined, tuple(results)))
+            results += self._add_portion(submitter, portion, start, gates, post, tell)
             progress(len(results), len(incoming))
-        if post is not None and not post.is_told:
+        post.require_certain()
+        if post.tell is not None and not post.is_told:
             self._store.save_status(post.tell(results))
         return results
 
-    def _gates(self, submitter: str, incoming: Sequence[Incoming], guards: Sequence[Guard]) -> list[_Gated]:
+    def _unasked(self) -> Post:
+        """For what is no request: the guards in force judge it, whatever comes into force meanwhile."""
+        return Post(0, self._guards(), lambda: 0, None, is_certain=True)
+
+    def _gates(self, submitter: str, incoming: Sequence[Incoming], post: Post) -> list[_Gated]:
         """The gates of the collections that guards watch, and which of the members each of them judges."""
         gates: list[_Gated] = []
         for collection in {each.collection.id: each.collection for each in incoming}.values():
-            watch = watch_over(guards, collection.name, submitter)
+            watch = watch_over(post.guards, collection.name, submitter)
             if watch is not None:
+                # What is held is written before there is a transaction.
+                post.require_certain()
                 places = [place for place, each in enumerate(incoming) if each.collection.id == collection.id]
                 items = [incoming[place].item for place in places]
                 gate = Gate(watch, self._store, submitter, collection.id, items)
@@ -151,7 +144,7 @@ class Writer:
         if stop is not None and stop.act == "refuse":
             return _refused(item, 0, refusal(stop), "refused")
         item = replace(item, bundle_spec=entry.spec_version)
-        (added,) = self._add_portion(entry.submitter, [Incoming(collection, item)], 0, ())
+        (added,) = self._add_portion(entry.submitter, [Incoming(collection, item)], 0, (), self._unasked(), None)
         return added
 
     def delete(self, object_id: str, pick: Callable[[Sequence[Record]], Sequence[Record]]) -> list[Record]:
@@ -194,10 +187,10 @@ class Writer:
         incoming: Sequence[Incoming],
         first: int,
         gates: Sequence[_Gated],
-        post: Post | None = None,
-        before: Sequence[Added] | None = None,
+        post: Post,
+        tell: Tell | None,
     ) -> list[Added]:
-        """Store one portion; `before`: what became of all the others, when it is the last one of its body."""
+        """Store one portion; `tell` makes the status by what became of it, when it is the last one of its body."""
         results: list[Added | None] = [None] * len(incoming)
         drafts: list[Draft] = []
         traits: list[Traits] = []
@@ -254,13 +247,18 @@ class Writer:
             found = (drafted.get(place, added) for place, added in enumerate(results))
             return [added for added in found if added is not None]
 
-        end = None
-        if post is not None and before is not None:
-            end = _End(post, lambda stored: post.tell([*before, *whole(stored)]))
-        return whole(self._store_within_quota(drafts, traits, definitions, end))
+        if definitions:
+            # What they mean is written before there is a transaction.
+            post.require_certain()
+        return whole(self._store_within_quota(drafts, traits, definitions, post, then(tell, whole)))
 
     def _store_within_quota(
-        self, drafts: Sequence[Draft], traits: Sequence[Traits], definitions: Mapping[int, str], end: _End | None
+        self,
+        drafts: Sequence[Draft],
+        traits: Sequence[Traits],
+        definitions: Mapping[int, str],
+        post: Post,
+        tell: Tell | None,
     ) -> list[Added]:
         """Store these drafts and learn what the definitions among them (by place) mean, as far as the quota goes."""
         refused = self._beyond_quota(drafts, traits, definitions)
@@ -276,11 +274,10 @@ class Writer:
 
         left = [place for place in range(len(drafts)) if place not in refused]
         while True:
-            around = end and end.around(partial(whole, left))
+            some = [drafts[place] for place in left]
+            tell_some = then(tell, partial(whole, left))
             try:
-                stored = self._store_drafts(
-                    [drafts[place] for place in left], [traits[place] for place in left], around
-                )
+                stored = self._store_drafts(some, [traits[place] for place in left], post, tell_some)
             except QuotaReached as reached:
                 left = [place for index, place in enumerate(left) if index not in reached.places]
             else:
@@ -292,7 +289,10 @@ class Writer:
         keys = {LabelKey(vocabulary.project(traits[place]), None, Flags.NONE): place for place in places}
         return {keys[key] for submitter in {d.submitter for d in drafts} for key in self._quota.beyond(submitter, keys)}
 
-    def _store_drafts(self, drafts: Sequence[Draft], traits: Sequence[Traits], end: _End | None) -> list[Added]:
+    def _store_drafts(
+        self, drafts: Sequence[Draft], traits: Sequence[Traits], post: Post, tell: Tell | None
+    ) -> list[Added]:
+        """Store these drafts in a transaction, and with them the status that `tell` makes, as far as there are any."""
         if not drafts:
             return []
         outcomes: list[Outcome] = []
@@ -304,34 +304,21 @@ class Writer:
 
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
                 self.labelling.require_current(log_length, edition)
+                # All of the log is known, and it tells of every change of the catalog.
+                post.require(self._book.epoch)
                 self.labelling.require_exact(present)
                 planned, outcomes[:] = plan_posts(drafts, facets, present, self.labelling.facets_of, self._book.number)
                 planned = with_reopening(planned, present, self.labelling.key_of, self.labelling.readers)
-                if end is not None:
-                    planned = end.of(planned, lambda positions: _added(drafts, outcomes, positions))
-                return planned
+                if tell is None:
+                    return planned
+                post.is_told = not planned.is_empty()
+                return replace(planned, status=lambda positions: tell(_added(drafts, outcomes, positions)))
 
             return self._store.write(ids, plan)
 
         positions = self.labelling.settle(attempt, drafts[0].submitter)
+        post.is_certain = True
         return _added(drafts, outcomes, positions)
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The end of a body: makes its status from what became of the drafts that are stored last."""
-
-    post: Post
-    tell: Tell
-
-    def around(self, whole: Callable[[Sequence[Added]], Sequence[Added]]) -> _End:
-        """The same for fewer drafts: `whole` says what becomes of all by what became of those."""
-        return _End(self.post, lambda stored: self.tell(whole(stored)))
-
-    def of(self, plan: Plan, added: Callable[[Sequence[int]], Sequence[Added]]) -> Plan:
-        """The plan, with the status where it writes anything."""
-        self.post.is_told = not plan.is_empty()
-        return replace(plan, status=lambda positions: self.tell(added(positions)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +327,10 @@ class _Gated:
 
     gate: Gate
     stops: Mapping[int, Stop]
+
+
+def _joined(before: Sequence[Added], last: Sequence[Added]) -> list[Added]:
+    return [*before, *last]
 
 
 def _hold(held: Mapping[int, Draft], gates: Sequence[_Gated]) -> Iterator[tuple[int, Added]]:

@@ -13,7 +13,7 @@ import orjson
 
 from taxii_server.errors import NotFound
 from taxii_server.model import StoredStatus
-from taxii_server.service.posting import Added
+from taxii_server.service.post import Added
 from taxii_server.storage.base import Store
 from taxii_server.times import format_position
 

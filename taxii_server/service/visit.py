@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from taxii_server import audit
 from taxii_server.catalog import Catalog, Collection, Rights
-from taxii_server.errors import Forbidden, NotFound
+from taxii_server.errors import ContentTooLarge, Forbidden, NotFound
 from taxii_server.metering import DELETED, DELIVERED, LAST_READ, NO_METER, RECEIVED, Meter
 from taxii_server.model import Actor, Record
 from taxii_server.service.book import Book
 from taxii_server.service.copies import Served
 from taxii_server.service.ledger import Ledger
-from taxii_server.service.posting import Added, Post, Writer
+from taxii_server.service.post import Added, Post
+from taxii_server.service.posting import Writer
 from taxii_server.service.query import EVERY, Filters, ReadRequest, VersionChoice
 from taxii_server.service.reading import Found, Reader, Superseded
 from taxii_server.service.sight import Sights
@@ -54,6 +55,8 @@ class Visit:
     ledger: Ledger
     #: the snapshot in force now
     renew: Callable[[], Snapshot]
+    #: asks the store for the epoch of the catalog in force now
+    in_force: Callable[[], int]
     meter: Meter = NO_METER
 
     @property
@@ -163,20 +166,34 @@ class Visit:
 
     def _again(self, collection: Collection, request: ReadRequest, build: Callable[[Found], T]) -> T:
         """The page under the catalog that came into force while it was read; rights are looked at again."""
-        visit = replace(self, snapshot=self.renew())
-        same = visit.catalog.collection_at(collection.api_root, collection.id)
-        rights = Rights() if same is None else visit.catalog.rights(same, self.actor.partner)
-        if same is None or not rights.visible:
-            raise NotFound
+        visit, same, rights = self._renewed(collection)
         if not rights.read:
             raise Forbidden
         return visit.answer(same, request, build)
 
+    def _renewed(self, collection: Collection) -> tuple[Visit, Collection, Rights]:
+        """The same visit under the catalog that came into force, its collection and rights. Raises NotFound."""
+        visit = replace(self, snapshot=self.renew())
+        return visit, *visit.collection(collection.api_root, collection.id)
+
     def add(self, collection: Collection, body: bytes) -> bytes:
-        """Store the objects of the body; the status resource. Raises BadContent when the whole body is unusable."""
+        """Store the objects of the body; the status resource.
+
+        Raises BadContent when the whole body is unusable. When another catalog came into force than that of this visit,
+        it judges all of it, the right to post as well: raises NotFound and Forbidden, and ContentTooLarge.
+        """
         receipt = self.statuses.receipt(collection.api_root, self.actor.partner, now_position())
-        guards, post = self.catalog.policy.guards, Post(receipt)
-        results = self.writer.add(self.actor.partner, collection, body, guards=guards, post=post)
+        post = Post(self.snapshot.epoch, self.catalog.policy.guards, self.in_force, receipt)
+        try:
+            results = self.writer.add(self.actor.partner, collection, body, post=post)
+        except Superseded:
+            visit, same, rights = self._renewed(collection)
+            if not rights.write:
+                raise Forbidden from None
+            most = visit.api_root(same.api_root).max_content_length
+            if len(body) > most:
+                raise ContentTooLarge(most) from None
+            return visit.add(same, body)
         counts = _counts(results)
         self._record("add", collection, **counts)
         self._count_added(collection, counts)

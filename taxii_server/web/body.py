@@ -35,6 +35,17 @@ def check_encoding(request: Request) -> None:
         raise UnsupportedEncoding("the body is compressed in a way that is not supported; use gzip or none")
 
 
+def says_its_size(request: Request) -> bool:
+    """Whether the size of the body is known before it is read."""
+    return request.content_length is not None and _encoding(request) in ("", "identity")
+
+
+def check_size(request: Request, limit_bytes: int) -> None:
+    """Raise ContentTooLarge when the body is announced as larger."""
+    if request.content_length is not None and request.content_length > limit_bytes:
+        raise ContentTooLarge(limit_bytes)
+
+
 def read_body(request: Request, limit_bytes: int, grow: Callable[[int], None] = lambda size: None) -> bytes:
     """The whole body, decoded. `limit_bytes` holds for what is sent and for what it decodes to.
 
@@ -43,8 +54,7 @@ def read_body(request: Request, limit_bytes: int, grow: Callable[[int], None] = 
     Raises ContentTooLarge as soon as the limit is passed, whatever Content-Length says, IncompleteBody when less
     than Content-Length arrives, BadContent when a gzip body is damaged or ends early.
     """
-    if request.content_length is not None and request.content_length > limit_bytes:
-        raise ContentTooLarge(limit_bytes)
+    check_size(request, limit_bytes)
     request.environ[BODY_LIMIT] = limit_bytes
     raw = _read_up_to(request, limit_bytes, grow)
     # A client that hung up may leave a prefix that happens to parse: it is not what the client meant to send.

@@ -8,7 +8,7 @@ body (422). The earliest fault answers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
 from flask import Flask, Request, Response, current_app, g, request
 from flask.globals import request_ctx
@@ -32,10 +32,13 @@ from taxii_server.web.media import accepts_taxii, is_taxii_content
 from taxii_server.web.operators import gets_metrics
 from taxii_server.web.places import FOR_MACHINES
 
+T = TypeVar("T")
 #: A page tells by itself that another configuration came into force: these need not ask before.
 PAGED_ENDPOINTS = frozenset(
     {"objects.get_manifest", "objects.get_objects", "objects.get_object", "objects.get_versions"}
 )
+#: A transaction tells as well; what is said to the client without one has to be `judged_in_force`.
+POST_ENDPOINT = "objects.add_objects"
 #: Set in the WSGI environment, where no client can, for a request that an operator makes as a partner.
 COMMAND_LINE = "taxii_server.command_line"
 #: Endpoints that answer without credentials.
@@ -96,17 +99,23 @@ def register_context(
             if asked.environ.get(IN_THE_CLEAR):
                 return error_response(403, "This port is for the proxy in front of it: use its https address.")
             require_fresh()
-            if endpoint not in PAGED_ENDPOINTS:
-                the_hub.follow()
-            g.visit = made = _new_visit(asked)
-            audience = made.catalog.policy.audiences.get(made.actor.partner)
-            if audience is not None and is_counted:
-                limits.require_partner(audience)
-                seen.note(audience.name)
+            if endpoint == POST_ENDPOINT and asked.method == "POST":
+                judged_in_force(lambda: enter(asked, is_counted))
+            else:
+                if endpoint not in PAGED_ENDPOINTS:
+                    the_hub.follow()
+                enter(asked, is_counted)
             # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
             if asked.routing_exception is not None and not isinstance(asked.routing_exception, MethodNotAllowed):
                 raise NotFound
         return _options(asked) if asked.method == "OPTIONS" else None
+
+    def enter(asked: Request, is_counted: bool) -> None:
+        g.visit = made = _new_visit(asked)
+        audience = made.catalog.policy.audiences.get(made.actor.partner)
+        if audience is not None and is_counted:
+            limits.require_partner(audience)
+            seen.note(audience.name)
 
     def _options(asked: Request) -> Response | None:
         if asked.routing_exception is not None:
@@ -158,6 +167,31 @@ def _with_origin(actor: Actor, asked: Request) -> Actor:
     if asked.environ.get(COMMAND_LINE):
         return Actor(actor.partner, "command line", "cli", origin)
     return Actor(actor.partner, actor.credential, actor.scheme, origin)
+
+
+def judged_in_force(attempt: Callable[[], T]) -> T:
+    """What `attempt` gives under the catalog that this worker knows; what it raises only if that one is in force.
+
+    Otherwise the request gets a new visit, and the attempt is made again.
+    """
+    try:
+        return attempt()
+    except Exception:
+        if not has_moved():
+            raise
+    return attempt()
+
+
+def has_moved() -> bool:
+    """Ask the store whether another catalog is in force than that of this request, which has a new visit then."""
+    made: Visit | None = g.get("visit")
+    known = hub().in_force if made is None else made.snapshot
+    hub().follow()
+    if hub().in_force is known:
+        return False
+    if made is not None:
+        g.visit = _new_visit(request_ctx.request)
+    return True
 
 
 def require_accept() -> None:

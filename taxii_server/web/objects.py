@@ -12,8 +12,16 @@ from taxii_server.service.query import ReadRequest
 from taxii_server.service.reading import Found
 from taxii_server.service.visit import Visit
 from taxii_server.web import response as answers
-from taxii_server.web.body import check_encoding, read_body
-from taxii_server.web.context import bodies, open_collection, require_accept, require_content_type, visit
+from taxii_server.web.body import check_encoding, check_size, read_body, says_its_size
+from taxii_server.web.context import (
+    bodies,
+    has_moved,
+    judged_in_force,
+    open_collection,
+    require_accept,
+    require_content_type,
+    visit,
+)
 from taxii_server.web.media import TAXII
 from taxii_server.web.parameters import (
     DELETE_FIELDS,
@@ -45,12 +53,32 @@ def get_objects(api_root: str, name: str) -> Response:
 @blueprint.post("/objects/")
 def add_objects(api_root: str, name: str) -> Response:
     """Add objects; the answer is their status (5.5)."""
+    if not says_its_size(request):
+        # That it is too large would show only when it has been read, and it cannot be read again.
+        has_moved()
+    collection = judged_in_force(lambda: _opened(api_root, name))
+    with bodies().hold() as grow:
+        try:
+            body = read_body(request, _most_bytes(api_root), grow)
+        except Exception:
+            # Whoever may not post here any more does not hear what is wrong with its body.
+            if has_moved():
+                _opened(api_root, name)
+            raise
+        return answers.resource(visit().add(collection, body), 202)
+
+
+def _opened(api_root: str, name: str) -> Collection:
+    """The collection, when the head of a POST to it is as it has to be."""
     collection, _ = open_collection(api_root, name, write=True)
     require_content_type()
     check_encoding(request)
-    with bodies().hold() as grow:
-        body = read_body(request, visit().api_root(api_root).max_content_length, grow)
-        return answers.resource(visit().add(collection, body), 202)
+    check_size(request, _most_bytes(api_root))
+    return collection
+
+
+def _most_bytes(api_root: str) -> int:
+    return visit().api_root(api_root).max_content_length
 
 
 @blueprint.get("/objects/<object_id>/")

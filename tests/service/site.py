@@ -13,7 +13,7 @@ from typing import Any
 
 from taxii_server.model import Actor, Record
 from taxii_server.service.hub import Hub
-from taxii_server.service.posting import Added
+from taxii_server.service.post import Added
 from taxii_server.service.query import Filters, ReadRequest, VersionChoice
 from taxii_server.service.reading import Found
 from taxii_server.settings import Settings

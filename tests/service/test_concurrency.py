@@ -14,7 +14,7 @@ import pytest
 from taxii_server.errors import StorageUnavailable
 from taxii_server.service import book
 from taxii_server.service.hub import Hub
-from taxii_server.service.posting import Added
+from taxii_server.service.post import Added
 from tests.service.site import ALL_V, Site, marked, statement, versions
 from tests.world import malware, new_id, relationship
 

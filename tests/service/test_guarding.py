@@ -11,7 +11,7 @@ import pytest
 from taxii_server.errors import Conflict, StorageUnavailable
 from taxii_server.model import Actor
 from taxii_server.service import posting, review
-from taxii_server.service.posting import Added
+from taxii_server.service.post import Added
 from taxii_server.service.query import Filters
 from taxii_server.storage.base import Store
 from taxii_server.storage.quarantine import STATES, Entry, EntryQuery
