@@ -8,6 +8,7 @@ body (422). The earliest fault answers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from flask import Flask, Request, Response, current_app, g, request
@@ -155,6 +156,8 @@ def _new_visit(asked: Request) -> Visit:
         snapshot = the_hub.renew()
         if _admitted(asked).partner != actor.partner:
             raise _authenticator().refusal()
+        # A refusal is recorded under the catalog that it follows from.
+        g.visit = replace(visit(), snapshot=snapshot)
         return snapshot
 
     return the_hub.visit(_with_origin(actor, asked), renew)

@@ -180,13 +180,18 @@ def test_a_right_that_was_taken_away_is_gone_whatever_is_posted(stale: Stale) ->
         assert sent.to(stale).status_code == status, name
 
 
-@pytest.mark.parametrize(("changed", "status"), [(READ_ONLY, 403), (CLOSED, 404)])
-def test_a_right_that_is_taken_away_before_the_transaction_is_gone(stale: Stale, changed: str, status: int) -> None:
+@pytest.mark.parametrize(("changed", "status", "reason"), [(READ_ONLY, 403, "forbidden"), (CLOSED, 404, "not-visible")])
+def test_a_right_that_is_taken_away_before_the_transaction_is_gone(
+    stale: Stale, changed: str, status: int, reason: str
+) -> None:
     assert stale.accepted(indicator(labels=["known"])) == (1, 0)
     before = stale.traces()
     stale.in_between(lambda: stale.apply(changed))
     assert stale.post(indicator(labels=["known"])).status_code == status
     assert stale.traces() == before
+    (entry,) = stale.hub.store.ledger.latest("rw", 1)
+    facts = json.loads(entry.facts)
+    assert (facts["status"], facts["reason"], facts["epoch"]) == (status, reason, stale.hub.hub.snapshot.epoch)
 
 
 def test_a_door_that_was_closed_stays_closed(stale: Stale) -> None:
