@@ -18,7 +18,7 @@ from bench.common import Figure, Meter, cpu_note, in_turn
 from bench.place import Place
 from bench.site import INBOX, WRITER, Running
 from taxii_server.storage.mongo_schema import _INDEXES, document_of
-from taxii_server.storage.sqlite import _row
+from taxii_server.storage.sqlite_writes import row_of
 
 _PATH = f"/hub/collections/{INBOX}/objects/"
 _ENVELOPES = 12
@@ -82,7 +82,7 @@ def _raw_sqlite(place: Place) -> float:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("DROP TABLE IF EXISTS records")
     batches = [
-        [_row(n * 1_000_000 + 16 * m, site.draft(n * 1000 + m, INBOX, salt), 1) for m in range(1000)]
+        [row_of(n * 1_000_000 + 16 * m, site.draft(n * 1000 + m, INBOX, salt), 1) for m in range(1000)]
         for n in range(_ENVELOPES)
     ]
     values = len(batches[0][0])

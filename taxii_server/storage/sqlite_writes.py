@@ -29,12 +29,12 @@ def clear(db: sqlite3.Connection, plan: Plan) -> None:
 def insert(db: sqlite3.Connection, plan: Plan, positions: Sequence[int]) -> None:
     """Its insertions at these positions."""
     placed = [(position, draft, label) for position, (draft, label) in zip(positions, plan.inserts, strict=True)]
-    db.executemany(INSERT, (_row(*each) for each in placed))
+    db.executemany(INSERT, (row_of(*each) for each in placed))
     events.remember_references(db, positions, [draft for draft, _ in plan.inserts])
     found_by.remember(db, ((position, label, draft.terms) for position, draft, label in placed))
 
 
-def _row(position: int, draft: Draft, label: int) -> tuple[object, ...]:
+def row_of(position: int, draft: Draft, label: int) -> tuple[object, ...]:
     """A row of `records`, in the order of its columns."""
     version = format_position(position) if draft.version is None else draft.version
     version_key = instant_key(version) if draft.version_key is None else draft.version_key
