@@ -107,8 +107,8 @@ class Writer:
         for start in range(0, len(incoming), PORTION):
             is_last = start + PORTION >= len(incoming)
             portion = incoming[start : start + PORTION]
-            tell = then(post.tell if is_last else None, partial(_joined, tuple(results)))
-            results += self._add_portion(submitter, portion, start, gates, post, tell)
+            tell = then(post.tell if is_last else None, lambda last: [*results, *last])
+            results.extend(self._add_portion(submitter, portion, start, gates, post, tell))
             progress(len(results), len(incoming))
         post.require_certain()
         if post.tell is not None and not post.is_told:
@@ -327,10 +327,6 @@ class _Gated:
 
     gate: Gate
     stops: Mapping[int, Stop]
-
-
-def _joined(before: Sequence[Added], last: Sequence[Added]) -> list[Added]:
-    return [*before, *last]
 
 
 def _hold(held: Mapping[int, Draft], gates: Sequence[_Gated]) -> Iterator[tuple[int, Added]]:

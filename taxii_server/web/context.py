@@ -177,22 +177,22 @@ def judged_in_force(attempt: Callable[[], T]) -> T:
 
     Otherwise the request gets a new visit, and the attempt is made again.
     """
+    made: Visit | None = g.get("visit")
+    known = hub().in_force if made is None else made.snapshot
     try:
         return attempt()
     except Exception:
-        if not has_moved():
+        if not has_moved(known):
             raise
     return attempt()
 
 
-def has_moved() -> bool:
-    """Ask the store whether another catalog is in force than that of this request, which has a new visit then."""
-    made: Visit | None = g.get("visit")
-    known = hub().in_force if made is None else made.snapshot
+def has_moved(known: Snapshot | None) -> bool:
+    """Ask the store whether another catalog is in force than this one; the request has a new visit then."""
     hub().follow()
     if hub().in_force is known:
         return False
-    if made is not None:
+    if "visit" in g:
         g.visit = _new_visit(request_ctx.request)
     return True
 

@@ -55,14 +55,14 @@ def add_objects(api_root: str, name: str) -> Response:
     """Add objects; the answer is their status (5.5)."""
     if not says_its_size(request):
         # That it is too large would show only when it has been read, and it cannot be read again.
-        has_moved()
+        has_moved(visit().snapshot)
     collection = judged_in_force(lambda: _opened(api_root, name))
     with bodies().hold() as grow:
         try:
             body = read_body(request, _most_bytes(api_root), grow)
         except Exception:
             # Whoever may not post here any more does not hear what is wrong with its body.
-            if has_moved():
+            if has_moved(visit().snapshot):
                 _opened(api_root, name)
             raise
         return answers.resource(visit().add(collection, body), 202)
