@@ -285,9 +285,9 @@ def references_of(value: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[s
     """The ids under names that end in `_ref` or `_refs` at any depth.
 
     First those that a hidden object takes away or hides with it (stix/references.py), then those that stay in any
-    case (markings, creators of parts), and the creator of the object.
+    case (markings, creators of parts), and the creator of the object. An object may refer to itself.
     """
-    hard, soft = read_references(value)
+    hard, soft = read_references({name: member for name, member in value.items() if name != "id"})
     kept: set[str] = set()
     _collect_kept(value, kept, followed=True)
     creator = value.get("created_by_ref")

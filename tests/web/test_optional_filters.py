@@ -6,6 +6,7 @@ import pytest
 
 from taxii_server.stix.filters import KINDS
 from tests.filters import EVERY_NAME
+from tests.service.site import report
 from tests.web.rooms import Room
 from tests.world import World, indicator, malware, new_id, relationship
 
@@ -60,6 +61,9 @@ def test_references_nested_values_and_marks(room: Room) -> None:
     (found,) = room.objects(f"?match[relationships-all]={target['id']}")
     assert found["source_ref"] == target["id"]
     assert room.objects(f"?match[relationships-all]={target['id'].upper()}") == [found]
+    itself = new_id("report")
+    room.store(report([itself, other["id"]], itself, name="of itself"))
+    assert names(room, f"match[relationships-all]={itself}") == ["of itself"]
     assert names(room, f"match[SHA-256]={HASH}") == ["hashed"]
     assert names(room, "match[external_id]=T0,T1") == ["hashed"]
     assert names(room, "match[phase_name]=execution") == ["phased"]
