@@ -440,8 +440,8 @@ def _row(position: int, draft: Draft, label: int) -> tuple[object, ...]:
         version_key,
         label,
         draft.digest,
-        json.dumps(draft.hard_refs),
-        json.dumps(draft.soft_refs),
+        events.packed_refs(draft.hard_refs),
+        events.packed_refs(draft.soft_refs),
         draft.content,
         found_by.packed(draft.terms),
     )
