@@ -4,7 +4,7 @@ Why not json.loads: it accepts NaN, lone surrogates and two members of one name,
 stored must be the posted text, so that numbers, key order and escapes survive. Why not orjson: it turns integers
 beyond 64 bits into floats and keeps the last of two equal names without a word. So the C scanner of the standard
 library reads member after member of `objects`, tells where each one ends, and hooks refuse what is not I-JSON.
-Only a body that orjson writes again as it stood has nothing of that: there orjson reads it, in a third of the time.
+Only a body that orjson writes again as it stood has nothing of that: there orjson reads it, in half the time.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ DOUBLE_DIGITS = 308
 
 #: Bytes of a body that show how it is written.
 _BEGINNING = 200
+
+#: orjson reads so many in 6 ms, in one call, and no other thread runs meanwhile.
+_QUICK_BYTES = 4_000_000
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
@@ -105,7 +108,7 @@ def _quick_items(body: bytes, limits: JsonLimits) -> list[Item] | None:
     Such a body has no name twice, no number that was changed, no lone surrogate and no white space between its tokens.
     """
     # Two signs that it would be in vain: spaces behind colons, and escapes.
-    if b'": ' in body[:_BEGINNING] or b"\\u" in body:
+    if len(body) > _QUICK_BYTES or b'": ' in body[:_BEGINNING] or b"\\u" in body:
         return None
     try:
         root = orjson.loads(body)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from taxii_server.errors import BadContent
 from taxii_server.stix.parse import (
+    _QUICK_BYTES,
     DEFAULT_LIMITS,
     MAX_DEPTH,
     MAX_MEMBERS,
@@ -220,6 +221,9 @@ def test_what_is_read_quickly_is_what_is_read_with_care(
 def test_a_body_without_white_space_is_read_quickly() -> None:
     body = '{"type":"bundle","objects":[{"b":"é","a":[1.5,{}]},{}],"spec_version":"2.0"}'.encode()
     assert _quick_items(body, DEFAULT_LIMITS) == read_envelope(body)
+    assert _quick_items(body.replace(b"1.5", b"1.50"), DEFAULT_LIMITS) is None
+    assert _quick_items(body.replace(b'"b"', b'"%s"' % (b"b" * 1000)), DEFAULT_LIMITS) is not None
+    assert _quick_items(body.replace(b'"b"', b'"%s"' % (b"b" * _QUICK_BYTES)), DEFAULT_LIMITS) is None
     assert _quick_items(body, DEFAULT_LIMITS) == _Root(body.decode(), DEFAULT_LIMITS).items()
 
 
