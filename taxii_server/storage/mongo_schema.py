@@ -121,7 +121,7 @@ RESTORING = "restoring"
 
 def document_of(draft: Draft, label: int, position: int) -> Document:
     """The stored form of a draft."""
-    own_version = format_position(position)
+    version = format_position(position) if draft.version is None else draft.version
     return document_of_record(
         Record(
             position,
@@ -130,8 +130,8 @@ def document_of(draft: Draft, label: int, position: int) -> Document:
             draft.id,
             draft.type,
             draft.spec_version,
-            own_version if draft.version is None else draft.version,
-            instant_key(own_version) if draft.version_key is None else draft.version_key,
+            version,
+            instant_key(version) if draft.version_key is None else draft.version_key,
             label,
             draft.digest,
             draft.hard_refs,
@@ -142,9 +142,9 @@ def document_of(draft: Draft, label: int, position: int) -> Document:
     )
 
 
-def terms_of(terms: Sequence[int] | None) -> list[Int64]:
-    """What stands in `x`; None: not known."""
-    return list(map(Int64, (UNFILLED,) if terms is None else terms))
+def terms_of(terms: Sequence[int] | None) -> list[int]:
+    """What stands in `x`; None: not known. Nearly all are larger than an int32, and MongoDB compares numbers."""
+    return [UNFILLED] if terms is None else list(terms)
 
 
 def document_of_record(record: Record, terms: Sequence[int] | None = None) -> Document:

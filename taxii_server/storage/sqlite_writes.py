@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 
@@ -49,8 +48,8 @@ def row_of(position: int, draft: Draft, label: int) -> tuple[object, ...]:
         version_key,
         label,
         draft.digest,
-        json.dumps(draft.hard_refs),
-        json.dumps(draft.soft_refs),
+        events.packed_refs(draft.hard_refs),
+        events.packed_refs(draft.soft_refs),
         draft.content,
         found_by.packed(draft.terms),
     )

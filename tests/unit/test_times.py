@@ -127,6 +127,24 @@ def test_only_a_stix_timestamp_has_a_version_key(text: str) -> None:
         instant_key(text)
 
 
+#: mostly such as exist
+two_digits = (st.integers(1, 12) | st.integers(0, 31) | st.integers(0, 99)).map("{:02}".format)
+
+
+@given(st.sampled_from([0, 1, 1900, 2000, 2023, 2024, 9999]), *[two_digits] * 5, st.sampled_from(["", ".5", ".050"]))
+def test_a_version_key_is_of_an_instant_that_exists(
+    year: int, month: str, day: str, hour: str, minute: str, second: str, fraction: str
+) -> None:
+    seconds = f"{year:04}-{month}-{day}T{hour}:{minute}:{second}"
+    try:
+        datetime(year, int(month), int(day), int(hour), int(minute), int(second))
+    except ValueError as error:
+        with pytest.raises(ValueError, match=f"is not a date and time that exists: {error}"):
+            instant_key(f"{seconds}{fraction}Z")
+    else:
+        assert instant_key(f"{seconds}{fraction}Z") == seconds + fraction.rstrip("0")
+
+
 digits = st.text("0123456789", max_size=9)
 
 

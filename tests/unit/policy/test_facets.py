@@ -96,6 +96,14 @@ def test_a_vocabulary_survives_json(vocabulary):
     assert again.to_json() == vocabulary.to_json()
 
 
+@given(VOCABULARIES, st.lists(traits(), max_size=6))
+def test_many_are_projected_as_each_alone(vocabulary, things):
+    # Twice: the second time each of them has one that is alike.
+    found = vocabulary.project_all([*things, *things])
+    assert found == [vocabulary.project(each) for each in (*things, *things)]
+    assert all(one is other for one, other in zip(found, found[len(things) :], strict=False))
+
+
 @given(VOCABULARIES, VOCABULARIES)
 def test_a_union_covers_both_and_nothing_is_lost(one, two):
     both = one.union(two)

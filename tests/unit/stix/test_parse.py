@@ -8,11 +8,20 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from taxii_server.errors import BadContent
-from taxii_server.stix.parse import MAX_DEPTH, MAX_MEMBERS, read_envelope
+from taxii_server.stix.parse import (
+    _QUICK_BYTES,
+    DEFAULT_LIMITS,
+    MAX_DEPTH,
+    MAX_MEMBERS,
+    JsonLimits,
+    _quick_items,
+    _Root,
+    read_envelope,
+)
 
 
 def _nested(levels: int) -> bytes:
@@ -173,6 +182,49 @@ def test_any_json_comes_apart_into_its_members(
     items = read_envelope(text.replace("\n", newline).encode())
     assert _typed([item.value for item in items]) == _typed(objects)
     assert _typed([json.loads(item.raw) for item in items]) == _typed(objects)
+
+
+_OFTEN = st.sampled_from(["a", "objects", "spec_version", "type", "bundle", "2.0"])
+_FRAME = st.dictionaries(_OFTEN | _TEXT, _JSON | _OFTEN | st.just({"objects": []}), max_size=4)
+#: what would be written in another way, or is no JSON, among what would not
+_PIECE = st.sampled_from(
+    ['"a":1,', '{"a":1,"a":1}', "[]", "[[[", "]]]", " ", "\n", "1.0", "1.00", "1e5", "-0", "-0.0", "9" * 20, "\\u0061"]
+)
+
+
+@settings(deadline=None, max_examples=250)
+@given(
+    _FRAME,
+    st.lists(_JSON | _FRAME, min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 200), st.sampled_from([0, 0, 1, 5]), _PIECE), max_size=2),
+    st.builds(JsonLimits, depth=st.sampled_from([4, 8, 200]), members=st.sampled_from([2, 5])),
+)
+def test_what_is_read_quickly_is_what_is_read_with_care(
+    frame: dict[str, Any], objects: list[Any], changes: list[tuple[int, int, str]], limits: JsonLimits
+) -> None:
+    root = frame | {"objects": objects}
+    try:
+        text = orjson.dumps(root).decode()
+    except TypeError:  # an integer beyond 64 bits
+        text = json.dumps(root, ensure_ascii=False, separators=(",", ":"))
+    for place, gone, piece in changes:
+        text = text[:place] + piece + text[place + gone :]
+    quick = _quick_items(text.encode(), limits)
+    event(f"quick: {quick is not None}")
+    if quick is not None:
+        careful = _Root(text, limits).items()
+        assert [each.bundle_spec for each in quick] == [each.bundle_spec for each in careful]
+        assert [each.raw for each in quick] == [each.raw for each in careful]
+        assert _typed([each.value for each in quick]) == _typed([each.value for each in careful])
+
+
+def test_a_body_without_white_space_is_read_quickly() -> None:
+    body = '{"type":"bundle","objects":[{"b":"é","a":[1.5,{}]},{}],"spec_version":"2.0"}'.encode()
+    assert _quick_items(body, DEFAULT_LIMITS) == read_envelope(body)
+    assert _quick_items(body.replace(b"1.5", b"1.50"), DEFAULT_LIMITS) is None
+    assert _quick_items(body.replace(b'"b"', b'"%s"' % (b"b" * 1000)), DEFAULT_LIMITS) is not None
+    assert _quick_items(body.replace(b'"b"', b'"%s"' % (b"b" * _QUICK_BYTES)), DEFAULT_LIMITS) is None
+    assert _quick_items(body, DEFAULT_LIMITS) == _Root(body.decode(), DEFAULT_LIMITS).items()
 
 
 @settings(deadline=None)

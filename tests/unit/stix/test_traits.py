@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from taxii_server.model import Traits
 from taxii_server.stix.traits import MAX_TRIED_MARKINGS, MAX_TRIED_SELECTORS, read_traits
+from taxii_server.stix.whole import fixed_properties
 
 UUID = "45eee277-2d76-4079-91d0-0061a443bac6"
 M1, M2 = f"marking-definition--1{UUID[1:]}", f"marking-definition--2{UUID[1:]}"
@@ -158,6 +161,28 @@ ALWAYS_FIXED = ("created", "id", "modified")
 )  # fmt: skip
 def test_fixed_properties(value: dict[str, object], spec_version: str, fixed: set[str]) -> None:
     assert _traits(value, spec_version).fixed_properties == tuple(sorted({*ALWAYS_FIXED, "type", *fixed}))
+
+
+NAMES = ["created", "modified", "name", "region", "country", "latitude", "longitude", "pattern", "x" * 1000]
+TYPES = ["indicator", "location", "malware", "url", "x-a", "marking-definition"]
+EXTENSIONS = [None, [], {"e": {"extension_type": "new-sdo"}}, {"e": {"extension_type": "new-sco"}}, {"e": {}}]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(TYPES),
+    st.sampled_from(["2.0", "2.1"]),
+    st.lists(st.sampled_from(NAMES), unique=True),
+    st.dictionaries(st.just("is_family"), st.sampled_from([True, False, None, 1])),
+    st.dictionaries(st.just("extensions"), st.sampled_from(EXTENSIONS)),
+)
+def test_names_that_are_kept_are_those_of_the_object(
+    of_type: str, spec_version: str, names: list[str], is_family: dict[str, object], extensions: dict[str, object]
+) -> None:
+    value = {"type": of_type, "id": f"{of_type}--{UUID}", **dict.fromkeys(names, "v"), **is_family, **extensions}
+    traits = _traits(value, spec_version)
+    assert traits.properties == tuple(sorted(value))
+    assert traits.fixed_properties == tuple(sorted(fixed_properties(value, spec_version)))
 
 
 def test_every_property_of_an_observable_is_fixed() -> None:
