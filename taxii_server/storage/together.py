@@ -36,12 +36,16 @@ class _Ticket(Generic[J, R]):
     job: J
     #: when its time is over (monotonic)
     until: float
-    #: set when there is a result, or when it is this thread's turn to run what waits
-    ready: threading.Event = field(default_factory=threading.Event)
+    #: Released when there is a result, or when it is this thread's turn to run what waits. A lock and no event: that is
+    #: two locks and a list, made and asked for each request.
+    ready: threading.Lock = field(default_factory=threading.Lock)
     leads: bool = False
     done: bool = False
     result: R | None = None
     error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.ready.acquire()
 
 
 class _Line(Generic[J, R]):
@@ -98,14 +102,14 @@ class Together(Generic[J, R]):
         return cast(R, ticket.result)
 
     def _wait(self, line: _Line[J, R], ticket: _Ticket[J, R]) -> None:
-        if ticket.ready.wait(self._wait_s):
+        if ticket.ready.acquire(timeout=self._wait_s):
             return
         with line.lock:
             if not ticket.leads and ticket in line.waiting:
                 line.waiting.remove(ticket)
                 raise StorageUnavailable(f"no turn: another write takes more than {self._wait_s:g} s")
         # Its run is on its way, which ends within a time limit of its own.
-        ticket.ready.wait()
+        ticket.ready.acquire()
 
     def _lead(self, line: _Line[J, R]) -> None:
         """Run what waits, beginning with the job of this thread; then let the next thread lead."""
@@ -121,12 +125,12 @@ class Together(Generic[J, R]):
                 else:
                     following.leads = True
             if following is not None:
-                following.ready.set()
+                following.ready.release()
             self._ran(len(batch))
             for ticket in batch:
                 if not ticket.done:
                     ticket.error, ticket.done = StorageUnavailable("the write was interrupted"), True
-                ticket.ready.set()
+                ticket.ready.release()
 
     def _take(self, line: _Line[J, R]) -> list[_Ticket[J, R]]:
         batch: list[_Ticket[J, R]] = []
