@@ -70,18 +70,19 @@ def _raw_sqlite(path: str, page: int, pages: int) -> float:
 
 
 def full_sync(place: Place) -> Iterator[Figure]:
-    """A client that follows `next`, against reading the database page by page."""
-    with place.hub() as server:
+    """A client that follows `next`, against reading the database page by page; with the ledger and without it."""
+    with place.hub() as server, place.hub(settings="ledger = false\n") as silent:
         for page, target in ((1000, 0.6), (100, 0.4)):
-            meter = Meter()
-            ours = partial(_objects_per_second, place, server, page, meter)
-            anchor = raw_reader(place, page)
-            _repeat(ours), _repeat(anchor)
-            pair = in_turn(ours, anchor, place.runs)
-            yield place.figure(pair, f"full sync, pages of {page:,}, one worker, one client", "objects/s",
-                               "raw reading" if place.store == "sqlite" else "raw RawBSON reading",
-                               at_least=target if place.store == "mongodb" else None,
-                               note=f"CPU of the server {meter.ms:.1f} ms a page")  # fmt: skip
+            for hub, more in ((server, ""), (silent, ", ledger off")):
+                meter = Meter()
+                ours = partial(_objects_per_second, place, hub, page, meter)
+                anchor = raw_reader(place, page)
+                _repeat(ours), _repeat(anchor)
+                pair = in_turn(ours, anchor, place.runs)
+                yield place.figure(pair, f"full sync, pages of {page:,}, one worker, one client{more}", "objects/s",
+                                   "raw reading" if place.store == "sqlite" else "raw RawBSON reading",
+                                   at_least=target if place.store == "mongodb" and not more else None,
+                                   note=f"CPU of the server {meter.ms:.1f} ms a page")  # fmt: skip
 
 
 def _objects_per_second(place: Place, server: Running, page: int, meter: Meter) -> float:
