@@ -24,8 +24,7 @@ from taxii_server.storage.base import Store
 MAX_DEPTH = 32
 #: Ids of one look-up; a report may list tens of thousands.
 _IDS_PER_LOOKUP = 20_000
-#: It repeats the text of what it refers to, so it must not be read where that is read in part only.
-_TRANSLATION = "language-content"
+_TRANSLATION = "language-content--"
 _NOTHING: Mapping[str, int] = {}
 
 
@@ -61,7 +60,7 @@ class References:
         needs = self.needs(record)
         if not self._hidden.isdisjoint(needs):
             return False
-        if record.type == _TRANSLATION and any(map(self._is_redacted, needs)):
+        if is_translation(record) and any(map(self._is_redacted, needs)):
             return False
         return not any(each and self._hidden.issuperset(each) for each in self._lists(record))
 
@@ -315,3 +314,8 @@ class References:
                     values[id_] = value
                     changed = True
         return values
+
+
+def is_translation(record: Record) -> bool:
+    """Whether it repeats the text of what it refers to: it must not be read where that is read in part only."""
+    return record.id.startswith(_TRANSLATION)

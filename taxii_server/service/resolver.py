@@ -20,7 +20,7 @@ from taxii_server.catalog import Catalog
 from taxii_server.model import Record, Removal
 from taxii_server.service.book import Book, Flags, LabelKey
 from taxii_server.service.query import Filters
-from taxii_server.service.references import References
+from taxii_server.service.references import References, is_translation
 from taxii_server.service.sight import Sight
 from taxii_server.service.stream import Row, Stream
 from taxii_server.storage.base import Store
@@ -73,7 +73,8 @@ class Resolver:
         rest: list[Row] = []
         for row in open_:
             record = row.record
-            if record.label in settled and plain.issuperset(record.hard_refs) and plain.issuperset(record.soft_refs):
+            is_plain = plain.issuperset(record.hard_refs) and plain.issuperset(record.soft_refs)
+            if is_plain and record.label in settled and not is_translation(record):
                 clear.append(row)
             else:
                 rest.append(row)
@@ -96,6 +97,8 @@ class Resolver:
         if not (references.moves or references.waits):
             plain = {record.id for record in records if self._is_plain(record)}.union(plain_elsewhere) - governed
         wanted = {id_ for record in records for id_ in references.of(record)} - plain
+        # A translation repeats what any version of the object says, those included that are not on this page.
+        wanted.update(id_ for record in records if is_translation(record) for id_ in references.of(record))
         references.load(wanted | crowded | governed)
         chosen = {id_: self._choose(id_, filters, passed) for id_ in crowded}
         standing: list[Row] = []

@@ -13,7 +13,7 @@ from taxii_server.errors import Forbidden, NotFound
 from taxii_server.service.copies import Served
 from taxii_server.service.query import Filters
 from taxii_server.tlp import TLP_2_IDS
-from tests.service.site import ALICE_ID, ALL_V, PARTNERS, Site, at, marked, report, url, versions
+from tests.service.site import ALICE_ID, ALL_V, FIRST_V, LAST_V, PARTNERS, Site, at, marked, report, url, versions
 from tests.service.test_late_grants import Poller, ids
 from tests.world import OPEN_POLICY, indicator, malware, new_id, relationship
 
@@ -213,6 +213,38 @@ def test_what_refers_to_a_copied_object_stays_and_its_translation_does_not(site:
     found = [item.id for item in items(site)]
     assert link["id"] in found
     assert translation["id"] not in found
+
+
+@pytest.mark.parametrize("only_texts", [False, True])
+@pytest.mark.parametrize("limit", [1, 100])
+def test_a_translation_stays_hidden_when_a_later_version_is_whole(site: Site, limit: int, only_texts: bool) -> None:
+    """It says what the older version said, which is read in part only, also where a page has the later one alone."""
+    older = partly_red()
+    newer = {**older, "modified": "2021-01-01T00:00:00.000Z", "description": "open", "labels": ["open"]}
+    del newer["granular_markings"]
+    translation = {
+        "type": "language-content",
+        "spec_version": "2.1",
+        "id": new_id("language-content"),
+        "created": "2020-01-01T00:00:00.000Z",
+        "modified": "2020-01-01T00:00:00.000Z",
+        "object_ref": older["id"],
+        "contents": {"de": {"description": "GEHEIM"}},
+        **marked("green"),
+    }
+    site.store("alice", "alice-box", older, translation, newer)
+    for choice in (LAST_V, FIRST_V, ALL_V):
+        token, found = None, []
+        while True:
+            page = site.page("carol", limit=limit, filters=versions(choice), next=token, only_texts=only_texts)
+            found += page.items
+            token = page.next
+            if token is None:
+                break
+        assert found
+        assert b"GEHEIM" not in b"".join(item.content for item in found)
+    with pytest.raises(NotFound):
+        site.page("carol", resource="object", object_id=translation["id"])
 
 
 def test_hidden_ids_are_taken_out_of_lists(site: Site) -> None:
