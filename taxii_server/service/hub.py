@@ -59,6 +59,7 @@ class Hub:
             JsonLimits(settings.max_json_depth, settings.max_objects_per_post, settings.max_json_values),
             settings.max_labels_per_partner,
         )
+        self.writer.labelling.catch_up = self._catch_up
         self.statuses = Statuses(store, settings.status_hours)
         self.ledger = Ledger(store, enabled=settings.ledger, meter=meter)
         self._snapshot: Snapshot | None = None
@@ -95,6 +96,11 @@ class Hub:
         catalog = parse_catalog(applied.files)
         self.book.sync()
         self._swap(applied.epoch, Sights(catalog, self.book, applied.moment))
+
+    def _catch_up(self) -> None:
+        """Work with the catalog that the log tells of, if it is another one."""
+        if self._snapshot is None or self.book.epoch > self._snapshot.epoch:
+            self.load()
 
     def apply(
         self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None] = lambda done: None
@@ -256,6 +262,7 @@ class Hub:
                 return
             self._snapshot = Snapshot(epoch, sights.catalog, sights, reader)
             self.writer.labelling.readers = sights.readers
+            self.writer.labelling.epoch = epoch
         _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)
 
     def visit(self, actor: Actor, renew: Callable[[], Snapshot] | None = None) -> Visit:

@@ -37,8 +37,11 @@ class Labelling:
         self._store = store
         self._book = book
         self._quota = quota
-        #: who reads what under the catalog in force; set by the hub
+        #: who reads what under the catalog that this process works with, and the epoch of that one; set by the hub
         self.readers: Readers = lambda facets, governor: {}
+        self.epoch = 0
+        #: makes this process work with the catalog in force; set by the hub
+        self.catch_up: Callable[[], None] = lambda: None
 
     # ---- a transaction
 
@@ -59,14 +62,16 @@ class Labelling:
                 self._relabel_ids(coarse.ids)
             except Behind:
                 self._book.sync()
+                self.catch_up()
         raise StorageUnavailable("the labels of this write kept changing; try again")
 
     def require_current(self, log_length: int, edition: int) -> None:
-        """Raise Behind unless all of the log is known and `edition` is the newest vocabulary of it.
+        """Raise Behind unless all of the log is known, `edition` is its newest vocabulary, and its catalog is in use.
 
-        Nobody can append while the transaction lasts, so what holds here holds at the commit.
+        The readers of that catalog tell what comes into sight by a write (with_reopening). Nobody can append while the
+        transaction lasts, so what holds here holds at the commit.
         """
-        if log_length != self._book.length or edition != self._book.edition:
+        if log_length != self._book.length or edition != self._book.edition or self._book.epoch > self.epoch:
             raise Behind(log_length)
 
     def require_exact(self, present: Mapping[str, Sequence[Record]]) -> None:

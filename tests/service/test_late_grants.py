@@ -278,3 +278,19 @@ def test_a_new_version_that_opens_nothing_makes_no_event(site: Site) -> None:
         site.store("alice", "alice-box", {**first, "modified": f"202{number}-02-01T00:00:00.000Z"})
     entries = site.hub.store.log_after(before)
     assert not [entry for entry in entries if entry.kind == "event"]
+
+
+def test_a_write_of_a_process_that_has_not_heard_of_the_policy_grants_by_it(site: Site) -> None:
+    """What comes into sight by a write is told by the readers of the catalog in force, whoever writes."""
+    site.apply(policy=without('label = ["one", "two"]'))
+    hidden = indicator(labels=["one"])
+    link = relationship(hidden["id"], hidden["id"])
+    site.store("alice", "alice-box", hidden, link, seen := indicator())
+    late = site.worker()
+    carol = Poller(site)
+    site.apply(policy=without('label = ["one"]'))
+    assert carol.poll() == ids(seen)
+    newer = {**hidden, "modified": "2021-01-01T00:00:00.000Z", "labels": ["two"]}
+    site.store("alice", "alice-box", newer, hub=late)
+    assert sorted(carol.poll()) == sorted(ids(newer, link))
+    assert sorted(walked(site)) == sorted(ids(seen, newer, link))
