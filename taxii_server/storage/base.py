@@ -161,8 +161,8 @@ class Store(ABC):
 
         Reads the records of `ids`, calls the planner, applies its plan; all or nothing, durable on a
         majority when it returns. Transactions are serial across all processes, so what the planner saw still
-        holds at the commit. An empty plan writes nothing, its status neither. A draft without a version gets its
-        position, as TAXII timestamp, as version and version_key.
+        holds at the commit. An empty plan writes nothing, its status neither; what its planner saw is durable on a
+        majority then, too. A draft without a version gets its position, as TAXII timestamp, as version and version_key.
         """
 
     @abstractmethod

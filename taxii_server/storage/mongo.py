@@ -144,7 +144,7 @@ class MongoStore(Store):
             joined = join(writes, group_by_id(steps.records_of(database, session, wanted)), clock["log"])
             plan = joined.plan
             if plan.is_empty():
-                session.abort_transaction()
+                # Committed all the same: what was found there ("already present") is on a majority then, too.
                 return joined, ()
             steps.clear(database, session, plan)
             positions = positions_after(clock["position"], self._now(), [draft.at for draft, _ in plan.inserts])

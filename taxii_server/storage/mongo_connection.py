@@ -167,14 +167,23 @@ class Connection:
     def find(self, command: Document) -> tuple[list[Document], bool]:
         """The documents of the first reply to a find command, all of one point in time, and whether there are more.
 
-        As `snapshot` for one command, which says by itself that it wants a snapshot: without a session and a cursor of
-        the driver's a poll takes a tenth less, a page of 1,000 a seventh (bench/RESULTS.md).
+        As `snapshot` for one command, tried once more when the connection breaks. The command says by itself that it
+        wants a snapshot: without a session and a cursor of the driver's a poll takes a tenth less, a page of 1,000 a
+        seventh (bench/RESULTS.md).
         """
 
         def attempt(database: Database[Document]) -> tuple[list[Document], bool]:
-            cursor = database.command({**command, "readConcern": {"level": "snapshot"}})["cursor"]
+            at_once = {**command, "readConcern": {"level": "snapshot"}}
+            try:
+                cursor = database.command(at_once)["cursor"]
+            except ServerSelectionTimeoutError:
+                raise
+            except ConnectionFailure:
+                # The driver repeats no commands but its own. A primary that steps down is such an error, too.
+                cursor = database.command(at_once)["cursor"]
             if cursor["id"]:
-                database.command({"killCursors": command["find"], "cursors": [cursor["id"]]})
+                with suppress(PyMongoError):  # the server ends it in the end
+                    database.command({"killCursors": command["find"], "cursors": [cursor["id"]]})
             return cursor["firstBatch"], bool(cursor["id"])
 
         return self._at_one_time(attempt)

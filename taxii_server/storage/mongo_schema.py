@@ -289,17 +289,23 @@ def prepare(database: Database[Document]) -> None:
             f"a restore into the database {database.name!r} has not come to its end: wait for it; if it broke off, run"
             " `taxii-server restore` again, or drop the database"
         )
-    found = database["meta"].find_one({"_id": "schema"})
-    version = SCHEMA_VERSION if found is None else int(found["version"])
+    version = _version(database)
     if version > SCHEMA_VERSION:
         raise SchemaTooNew(
             f"the database {database.name!r} has schema {version}, this release knows {SCHEMA_VERSION}:"
             " start the newer release, or restore a backup"
         )
     for step in range(version, SCHEMA_VERSION):
-        MIGRATIONS[step](database)
+        # Another process may have gone on meanwhile, and work with what it made.
+        if _version(database) <= step:
+            MIGRATIONS[step](database)
     _create(database)
     database["meta"].update_one({"_id": "schema"}, {"$set": {"version": SCHEMA_VERSION}}, upsert=True)
+
+
+def _version(database: Database[Document]) -> int:
+    found = database["meta"].find_one({"_id": "schema"})
+    return SCHEMA_VERSION if found is None else int(found["version"])
 
 
 def create_collections(database: Database[Document]) -> None:

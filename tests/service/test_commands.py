@@ -176,7 +176,7 @@ def test_posting_what_is_already_there_writes_nothing(counted: Site, counter: Co
     counted.store("alice", "alice-box", *objects)
     counter.since()
     counted.post("alice", "alice-box", *objects)
-    assert counter.since() == ["findAndModify", "find", "abortTransaction"]
+    assert counter.since() == ["findAndModify", "find", "commitTransaction"]
 
 
 def test_a_page_hands_on_the_posted_bytes_and_reads_no_json(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

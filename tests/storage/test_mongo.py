@@ -411,6 +411,31 @@ def failing(mongo_client: Client, mongo_database_url: str) -> Failing:
     return fail
 
 
+@pytest.mark.parametrize("how", [{"closeConnection": True}, {"errorCode": 10107}], ids=["cut", "NotWritablePrimary"])
+def test_a_page_is_asked_for_once_more_when_the_connection_breaks(
+    store: Store, label: int, how: dict[str, Any], failing: Failing
+) -> None:
+    given = insert(store, label, draft())
+    with failing(1, "find", **how):
+        assert read(store, query(label)) == given
+    with failing(2, "find", closeConnection=True), pytest.raises(StorageUnavailable):
+        read(store, query(label))
+
+
+def test_a_cursor_that_cannot_be_ended_is_no_error_of_the_page(store: Store, label: int, failing: Failing) -> None:
+    given = insert_each(store, ((draft(content=b"x" * 6_000_000), label) for _ in range(3)))
+    with failing(1, "killCursors", errorCode=91):
+        assert read(store, replace(query(label), limit_bytes=16_000_000)) == given[:2]
+
+
+def test_a_write_that_finds_nothing_to_do_waits_for_the_majority_too(store: Store, commands: Commands) -> None:
+    """What it found may be of a moment ago: who is told "already present" must be able to rely on it."""
+    assert commands.during(lambda: store.write([], lambda present, length: Plan())) == [
+        "findAndModify",
+        "commitTransaction",
+    ]
+
+
 @pytest.mark.parametrize("code", [239, 246], ids=["SnapshotTooOld", "SnapshotUnavailable"])
 def test_a_snapshot_that_is_gone_is_taken_again(store: Store, label: int, code: int, failing: Failing) -> None:
     one = draft()
