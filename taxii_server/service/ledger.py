@@ -11,6 +11,7 @@ for what is deleted the entry of the deletion.
 
 from __future__ import annotations
 
+import contextvars
 import hmac
 import json
 import os
@@ -73,7 +74,7 @@ class Ledger:
         self._key: bytes | None = None
         #: the last entry of the strand of each process; after a failure there is none
         self._heads: dict[int, Head] = {}
-        self._jobs = Together(self._write, wait_s=_WAIT_S, most=_MOST_AT_ONCE)
+        self._jobs = Together(self._write_apart, wait_s=_WAIT_S, most=_MOST_AT_ONCE)
 
     # ---- what is recorded
 
@@ -117,6 +118,10 @@ class Ledger:
     def _add(self, *notes: Note) -> None:
         """Return when the notes are in the ledger; those of several threads that wait go in one write."""
         self._jobs.do(_Job(notes))
+
+    def _write_apart(self, jobs: Sequence[_Job], limit_s: float) -> list[None]:
+        # Who writes may be inside a transaction whose time is nearly over (the driver keeps it in the context).
+        return contextvars.Context().run(self._write, jobs, limit_s)
 
     def _write(self, jobs: Sequence[_Job], limit_s: float) -> list[None]:
         # After a failure nobody knows which of the entries are there: the next write begins another strand.

@@ -293,6 +293,7 @@ class Writer:
         self, drafts: Sequence[Draft], traits: Sequence[Traits], post: Post, tell: Tell | None
     ) -> list[Added]:
         """Store these drafts in a transaction, and with them the status that `tell` makes, as far as there are any."""
+        post.is_told = False
         if not drafts:
             return []
         outcomes: list[Outcome] = []
