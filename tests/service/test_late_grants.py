@@ -280,7 +280,8 @@ def test_a_new_version_that_opens_nothing_makes_no_event(site: Site) -> None:
     assert not [entry for entry in entries if entry.kind == "event"]
 
 
-def test_a_write_of_a_process_that_has_not_heard_of_the_policy_grants_by_it(site: Site) -> None:
+@pytest.mark.parametrize("knows_the_log", [False, True])
+def test_a_write_of_a_process_that_has_not_heard_of_the_policy_grants_by_it(site: Site, knows_the_log: bool) -> None:
     """What comes into sight by a write is told by the readers of the catalog in force, whoever writes."""
     site.apply(policy=without('label = ["one", "two"]'))
     hidden = indicator(labels=["one"])
@@ -290,6 +291,8 @@ def test_a_write_of_a_process_that_has_not_heard_of_the_policy_grants_by_it(site
     carol = Poller(site)
     site.apply(policy=without('label = ["one"]'))
     assert carol.poll() == ids(seen)
+    if knows_the_log:
+        late.book.sync()
     newer = {**hidden, "modified": "2021-01-01T00:00:00.000Z", "labels": ["two"]}
     site.store("alice", "alice-box", newer, hub=late)
     assert sorted(carol.poll()) == sorted(ids(newer, link))
