@@ -59,6 +59,7 @@ class Hub:
             JsonLimits(settings.max_json_depth, settings.max_objects_per_post, settings.max_json_values),
             settings.max_labels_per_partner,
         )
+        self.writer.labelling.epoch = 0
         self.writer.labelling.catch_up = self._catch_up
         self.statuses = Statuses(store, settings.status_hours)
         self.ledger = Ledger(store, enabled=settings.ledger, meter=meter)

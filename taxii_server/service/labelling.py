@@ -37,9 +37,10 @@ class Labelling:
         self._store = store
         self._book = book
         self._quota = quota
-        #: who reads what under the catalog that this process works with, and the epoch of that one; set by the hub
+        #: Who reads what under the catalog that this process works with, and the epoch of that one. Set by the hub; None
+        #: where nobody reads, as in a rehearsal.
         self.readers: Readers = lambda facets, governor: {}
-        self.epoch = 0
+        self.epoch: int | None = None
         #: makes this process work with the catalog in force; set by the hub
         self.catch_up: Callable[[], None] = lambda: None
 
@@ -71,7 +72,8 @@ class Labelling:
         The readers of that catalog tell what comes into sight by a write (with_reopening). Nobody can append while the
         transaction lasts, so what holds here holds at the commit.
         """
-        if log_length != self._book.length or edition != self._book.edition or self._book.epoch > self.epoch:
+        is_late = self.epoch is not None and self._book.epoch > self.epoch
+        if log_length != self._book.length or edition != self._book.edition or is_late:
             raise Behind(log_length)
 
     def require_exact(self, present: Mapping[str, Sequence[Record]]) -> None:
