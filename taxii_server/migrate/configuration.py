@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from taxii_server.catalog.schema import ALIAS
 from taxii_server.migrate.names import Names
 from taxii_server.migrate.old import OldCollection, OldRoot, OldServer
+from taxii_server.policy import OTHER
 from taxii_server.settings import RESERVED
 from taxii_server.settings.rows import is_name, toml_value, wrapped
 from taxii_server.tlp import TLP_2_IDS
@@ -113,9 +114,11 @@ class _Writer:
         return "".join(parts)
 
     def _audience(self, name: str, user: str, kind: str) -> str:
+        said = _line(user)
         return _table(
             f"audience.{_key(name)}",
-            title=_line(user) or name,
+            # The policy reads "*" as everybody, nowhere as a text.
+            title=name if said in ("", OTHER) else said,
             kind=kind,
             clearance=self._wishes.clearance,
             groups=[self._group],

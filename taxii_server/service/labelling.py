@@ -37,8 +37,8 @@ class Labelling:
         self._store = store
         self._book = book
         self._quota = quota
-        #: Who reads what under the catalog that this process works with, and the epoch of that one. Set by the hub; None
-        #: where nobody reads, as in a rehearsal.
+        #: who reads what under the catalog that this process works with, and the epoch of that one (None: nobody reads,
+        #: as in a rehearsal); set by the hub
         self.readers: Readers = lambda facets, governor: {}
         self.epoch: int | None = None
         #: makes this process work with the catalog in force; set by the hub

@@ -93,6 +93,13 @@ def test_what_cannot_stay_as_it_was_is_said(tmp_path: Path) -> None:
     assert choose_names(server).ids == names.ids
 
 
+def test_a_user_called_everybody_has_a_title_that_the_policy_takes(tmp_path: Path) -> None:
+    collections = [OldCollection("api1", UUIDS[0], "One", readers=frozenset({"*"}))]
+    server = OldServer("opentaxii", "t", "", "", [OldRoot("api1", "One")], collections, [OldUser("*")])
+    catalog, names, _ = written(tmp_path, server, Wishes())
+    assert catalog.policy.audiences[names.users["*"]].title == names.users["*"]
+
+
 def test_an_unmarked_object_is_for_whom_the_collection_was_open_to(tmp_path: Path) -> None:
     everybody = frozenset({"a", "b"})
     collections = [
