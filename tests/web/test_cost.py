@@ -129,8 +129,9 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         yield str(tmp_path_factory.mktemp("cost") / "hub.db")
         return
     name = f"taxii_cost_{uuid.uuid4().hex[:16]}"
+    client = request.getfixturevalue("mongo_client")
     yield with_database(request.getfixturevalue("mongo_uri"), name)
-    request.getfixturevalue("mongo_client").drop_database(name)
+    client.drop_database(name)
 
 
 @pytest.fixture(scope="module")
