@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -200,6 +201,8 @@ def _start(
         command += ["--bind_ip", "127.0.0.1", "--port", address.partition(":")[2], "--nounixsocket"]
         command += ["--wiredTigerCacheSizeGB", f"{memory.cache_gb:g}", "--oplogSize", f"{memory.oplog_mb}"]
         command += ["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+        # Files of dropped databases are kept for so long, else for five minutes; no test reads further back.
+        command += ["--setParameter", "minSnapshotHistoryWindowInSeconds=60"]
         if replica_set:
             command += ["--replSet", replica_set]
         process = subprocess.Popen(
@@ -214,7 +217,12 @@ def _start(
 
 
 def _end_with(parent: int) -> None:
-    """In the child: SIGKILL when the tests die, however they die. One that is paused would not hear anything else."""
+    """In the child: SIGKILL when the tests die, however they die. One that is paused would not hear anything else.
+
+    With as many open files as it may have: those of dropped databases stay open for minutes, some 40 of each test.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
