@@ -55,6 +55,7 @@ from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.positions import NEXT
 from taxii_server.storage.quarantine import Quarantine
 from taxii_server.storage.whole import Whole
+from taxii_server.times import format_position, instant_key
 
 
 class Inside(Protocol):
@@ -316,6 +317,26 @@ class Store(ABC):
     @abstractmethod
     def catalog(self) -> AppliedCatalog | None:
         """The configuration in force, or None in a new database."""
+
+
+def placed(draft: Draft, label: int, position: int) -> Record:
+    """The record that a draft becomes with this label at this position."""
+    version = format_position(position) if draft.version is None else draft.version
+    return Record(
+        position,
+        draft.collection,
+        draft.submitter,
+        draft.id,
+        draft.type,
+        draft.spec_version,
+        version,
+        instant_key(version) if draft.version_key is None else draft.version_key,
+        label,
+        draft.digest,
+        draft.hard_refs,
+        draft.soft_refs,
+        draft.content,
+    )
 
 
 def grouped(query: PageQuery, *, lacks_terms: bool) -> dict[tuple[int, ...], tuple[int, ...]]:

@@ -27,9 +27,8 @@ from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailur
 from taxii_server.errors import SchemaTooNew, StorageError, StorageUnavailable
 from taxii_server.model import POSITION_MAX, POSITION_UNIT, Draft, PageQuery, Record
 from taxii_server.storage import mongo_chores, mongo_ledger, mongo_quarantine
-from taxii_server.storage.base import UNFILLED, grouped
+from taxii_server.storage.base import UNFILLED, grouped, placed
 from taxii_server.storage.mongo_connection import CLOCK, NEEDS_REPLICA_SET, Document
-from taxii_server.times import format_position, instant_key
 
 SCHEMA_VERSION = 4
 
@@ -121,25 +120,7 @@ RESTORING = "restoring"
 
 def document_of(draft: Draft, label: int, position: int) -> Document:
     """The stored form of a draft."""
-    version = format_position(position) if draft.version is None else draft.version
-    return document_of_record(
-        Record(
-            position,
-            draft.collection,
-            draft.submitter,
-            draft.id,
-            draft.type,
-            draft.spec_version,
-            version,
-            instant_key(version) if draft.version_key is None else draft.version_key,
-            label,
-            draft.digest,
-            draft.hard_refs,
-            draft.soft_refs,
-            draft.content,
-        ),
-        draft.terms,
-    )
+    return document_of_record(placed(draft, label, position), draft.terms)
 
 
 def terms_of(terms: Sequence[int] | None) -> list[int]:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from taxii_server.model import Draft
 from taxii_server.storage import sqlite_events as events
 from taxii_server.storage import sqlite_terms as found_by
-from taxii_server.storage.base import Plan
+from taxii_server.storage.base import Plan, placed
 from taxii_server.storage.sqlite_query import INSERT
-from taxii_server.times import format_position, instant_key
 
 
 def clear(db: sqlite3.Connection, plan: Plan) -> None:
@@ -35,21 +34,11 @@ def insert(db: sqlite3.Connection, plan: Plan, positions: Sequence[int]) -> None
 
 def row_of(position: int, draft: Draft, label: int) -> tuple[object, ...]:
     """A row of `records`, in the order of its columns."""
-    version = format_position(position) if draft.version is None else draft.version
-    version_key = instant_key(version) if draft.version_key is None else draft.version_key
+    record = placed(draft, label, position)
     return (
-        position,
-        draft.collection,
-        draft.submitter,
-        draft.id,
-        draft.type,
-        draft.spec_version,
-        version,
-        version_key,
-        label,
-        draft.digest,
-        events.packed_refs(draft.hard_refs),
-        events.packed_refs(draft.soft_refs),
-        draft.content,
+        *record[:10],
+        events.packed_refs(record.hard_refs),
+        events.packed_refs(record.soft_refs),
+        record.content,
         found_by.packed(draft.terms),
     )

@@ -31,6 +31,20 @@ def site(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Site]:
     made.close()
 
 
+def translated(whole: dict[str, Any]) -> dict[str, Any]:
+    """What it says of itself in German, secret parts included."""
+    return {
+        "type": "language-content",
+        "spec_version": "2.1",
+        "id": new_id("language-content"),
+        "created": "2020-01-01T00:00:00.000Z",
+        "modified": "2020-01-01T00:00:00.000Z",
+        "object_ref": whole["id"],
+        "contents": {"de": {"description": "GEHEIM"}},
+        **marked("green"),
+    }
+
+
 def partly_red(**more: Any) -> dict[str, Any]:
     """A malware whose description is for nobody else."""
     part = [{"marking_ref": TLP_2_IDS["red"], "selectors": ["description", "labels.[1]"]}]
@@ -199,16 +213,7 @@ def test_what_cannot_be_taken_out_hides_the_object_and_what_refers_to_it(site: S
 def test_what_refers_to_a_copied_object_stays_and_its_translation_does_not(site: Site) -> None:
     whole = partly_red()
     link = relationship(whole["id"], whole["id"], **marked("green"))
-    translation = {
-        "type": "language-content",
-        "spec_version": "2.1",
-        "id": new_id("language-content"),
-        "created": "2020-01-01T00:00:00.000Z",
-        "modified": "2020-01-01T00:00:00.000Z",
-        "object_ref": whole["id"],
-        "contents": {"de": {"description": "GEHEIM"}},
-        **marked("green"),
-    }
+    translation = translated(whole)
     site.store("alice", "alice-box", whole, link, translation)
     found = [item.id for item in items(site)]
     assert link["id"] in found
@@ -222,16 +227,7 @@ def test_a_translation_stays_hidden_when_a_later_version_is_whole(site: Site, li
     older = partly_red()
     newer = {**older, "modified": "2021-01-01T00:00:00.000Z", "description": "open", "labels": ["open"]}
     del newer["granular_markings"]
-    translation = {
-        "type": "language-content",
-        "spec_version": "2.1",
-        "id": new_id("language-content"),
-        "created": "2020-01-01T00:00:00.000Z",
-        "modified": "2020-01-01T00:00:00.000Z",
-        "object_ref": older["id"],
-        "contents": {"de": {"description": "GEHEIM"}},
-        **marked("green"),
-    }
+    translation = translated(older)
     site.store("alice", "alice-box", older, translation, newer)
     for choice in (LAST_V, FIRST_V, ALL_V):
         token, found = None, []
