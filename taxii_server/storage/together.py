@@ -39,6 +39,7 @@ class _Ticket(Generic[J, R]):
     #: Released when there is a result, or when it is this thread's turn to run what waits. A lock and no event: that is
     #: two locks and a list, made and asked for each request.
     ready: threading.Lock = field(default_factory=threading.Lock)
+    #: whether it was made this thread's turn while it waited
     leads: bool = False
     done: bool = False
     result: R | None = None
@@ -92,8 +93,9 @@ class Together(Generic[J, R]):
         ticket = _Ticket[J, R](job, time.monotonic() + self._wait_s)
         with line.lock:
             line.waiting.append(ticket)
-            ticket.leads, line.is_busy = not line.is_busy, True
-        if not ticket.leads:
+            is_alone, line.is_busy = not line.is_busy, True
+        # Not `leads`: it may be this thread's turn already, and the lock that tells of it has to be taken.
+        if not is_alone:
             self._wait(line, ticket)
         if not ticket.done:
             self._lead(line)

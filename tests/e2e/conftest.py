@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,22 @@ from pymongo import MongoClient
 
 from tests.e2e.server import LANES, Server, lane, running
 from tests.mongo import with_database
+
+#: So much of the end of a server's log is shown with a test that failed.
+_LOG_CHARS = 20_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure, what its servers wrote to their logs: an answer of 500 says no more than an error_id."""
+    report = yield
+    if report.failed:
+        for name, used in getattr(item, "funcargs", {}).items():
+            if isinstance(used, Server):
+                report.sections.append((f"log of `{name}`", used.stderr()[-_LOG_CHARS:]))
+    return report
 
 
 @pytest.fixture(scope="session", params=["sqlite", "mongodb"])

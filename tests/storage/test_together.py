@@ -149,6 +149,49 @@ def test_a_job_that_gets_no_turn_in_time_is_not_run_later():
     assert gate.runs == [[0], [2]]
 
 
+class SlowToLeave:
+    """A lock that one thread leaves and then, once, does nothing until `go` is set."""
+
+    def __init__(self) -> None:
+        self.slow: threading.Thread | None = None
+        self.left, self.go = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+        if threading.current_thread() is self.slow:
+            self.slow = None
+            self.left.set()
+            assert self.go.wait(WAIT_S)
+
+
+def test_a_thread_that_gets_its_turn_before_it_begins_to_wait_runs_its_job_once():
+    gate = Gate(doubled)
+    together = Together(gate, wait_s=WAIT_S)
+    first = Background(lambda: together.do(0))
+    assert gate.reached.acquire(timeout=WAIT_S)
+    lock = together._lines[os.getpid()].lock = SlowToLeave()
+
+    def be_slow() -> int:
+        lock.slow = threading.current_thread()
+        return together.do(1)
+
+    second = Background(be_slow)
+    assert lock.left.wait(WAIT_S)
+    gate.open.release()
+    assert first.result() == 0
+    lock.go.set()
+    assert gate.reached.acquire(timeout=WAIT_S)
+    (third,) = queued(together, [2])
+    for _ in range(2):
+        gate.open.release()
+    assert (second.result(), third.result()) == (2, 4)
+    assert gate.runs == [[0], [1], [2]]
+
+
 def test_what_a_job_waited_is_taken_from_the_time_of_its_run(monkeypatch: pytest.MonkeyPatch):
     clock = [1000.0]
     monkeypatch.setattr(together_module.time, "monotonic", lambda: clock[0])
