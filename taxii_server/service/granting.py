@@ -7,7 +7,7 @@ them. The long part is done beside writers; what they add meanwhile is caught up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from taxii_server.model import EventPlan, PageQuery, Record
@@ -184,16 +184,24 @@ class Granting:
         """Add what was written since `prepare`."""
         every_label = tuple(sorted(self._book.labels))
         query = PageQuery(labels=every_label, collections=(), after=self._last, limit=_PORTION, content=False)
-        late: list[Record] = []
-        while records := inside.records(query):
-            late += records
-            query = replace(query, after=records[-1].position)
+        late = list(_all(inside, query))
         known = set(self._ids)
-        self._add(late)
+        # With the older versions: a newer one that came meanwhile may have taken them out of sight until now.
+        touched = sorted({record.id for record in late})
+        for start in range(0, len(touched), _PORTION):
+            some = tuple(touched[start : start + _PORTION])
+            self._add(_all(inside, replace(query, after=0, ids=some)))
         for record in late:
             self._refer(record)
         if set(self._ids) != known:
             self._follow(inside.referrers)
+
+
+def _all(inside: Inside, query: PageQuery) -> Iterator[Record]:
+    """All records of a query, page by page."""
+    while records := inside.records(query):
+        yield from records
+        query = replace(query, after=records[-1].position)
 
 
 def _is_more(new: Access, old: Access | None) -> bool:

@@ -68,8 +68,8 @@ class Hub:
         self._copies: Copies | None = None
         self._looks = Together[None, StoreState](lambda asked, limit_s: [store.state()] * len(asked), wait_s=_TURN_S)
         self._lock = threading.Lock()
-        self._moment_of = (0, -1)
-        self._moment = POSITION_MAX
+        #: epoch and generation, and when a decision changes by itself under them; in one piece, for all threads
+        self._next = (0, -1, POSITION_MAX)
         self._change_lock = threading.Lock()
 
     # ---- the catalog in force
@@ -294,12 +294,13 @@ class Hub:
     def _next_moment(self) -> int:
         """When the policy in force has to be judged anew."""
         snapshot = self.snapshot
-        known = (snapshot.epoch, self.book.generation)
-        if self._moment_of != known:
+        generation = self.book.generation
+        known = self._next
+        if known[:2] != (snapshot.epoch, generation):
             moments = snapshot.catalog.policy.moments(self.book.meanings)
-            self._moment = min((each for each in moments if each > snapshot.sights.moment), default=POSITION_MAX)
-            self._moment_of = known
-        return self._moment
+            moment = min((each for each in moments if each > snapshot.sights.moment), default=POSITION_MAX)
+            known = self._next = (snapshot.epoch, generation, moment)
+        return known[2]
 
 
 def _moment(catalog: Catalog, book: Book, present: int) -> int:

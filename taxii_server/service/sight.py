@@ -85,10 +85,11 @@ class Sights:
         """The audiences that may read a record with these facets, as far as a label can tell, and how much later
         than it comes, in µs (an embargo)."""
         key = facets, governor
+        # Before it is worked out: what another thread reads of the log in between makes it out of date, never wrong.
+        generation = self._book.generation
         known = self._readers.get(key)
-        if known is None or known[0] != self._book.generation:
-            found = self._readers_of(facets, governor)
-            known = self._readers[key] = (self._book.generation, found)
+        if known is None or known[0] != generation:
+            known = self._readers[key] = (generation, self._readers_of(facets, governor))
         return known[1]
 
     def _readers_of(self, facets: Facets, governor: Facets | None) -> Mapping[str, int]:

@@ -1,0 +1,101 @@
+"""What another thread, or another worker, does between two steps of this one (see also test_concurrency.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from taxii_server.service.granting import Granting
+from taxii_server.service.hub import Hub
+from taxii_server.storage.mongo import MongoStore
+from taxii_server.storage.sqlite import SQLiteStore
+from tests.interrupting import interrupted
+from tests.service.site import ALL_V, Site, statement, versions
+from tests.service.test_late_grants import Poller, without
+from tests.service.test_time import HOUR, Clock, when
+from tests.world import OPEN_POLICY, malware, new_id
+
+OLD, NEW = "2021-01-01T00:00:00.000Z", "2022-01-01T00:00:00.000Z"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timed(store_url: str, clock: Clock) -> Iterator[Site]:
+    """A site whose store has this clock."""
+    kind: Any = MongoStore if store_url.startswith("mongodb") else SQLiteStore
+    made = Site(store_url, store=kind(store_url, now=clock))
+    yield made
+    made.close()
+
+
+def test_a_date_is_not_forgotten_when_two_threads_look_for_it_under_two_policies(timed: Site, clock: Clock) -> None:
+    """One that began before a change writes down what it found after the other one did."""
+    undated = timed.hub.snapshot
+    until = f"until = {when(clock.us + HOUR)}\n"
+    timed.apply(policy=without('label = "hot"').replace("[[forbid]]", "[[embargo]]") + until)
+    dated = timed.hub.snapshot
+    lines = 0
+    for line in range(1, 20):
+        # Both come by for the first time since the log told something.
+        hub = Hub(timed.hub.settings, timed.hub.store)
+        hub.book, hub._snapshot = timed.hub.book, dated
+
+        def other(hub: Hub = hub) -> None:
+            hub._snapshot = undated
+            hub._next_moment()
+            hub._snapshot = dated
+
+        with interrupted("Hub._next_moment", other, at=line) as done:
+            hub._next_moment()
+        assert hub._next_moment() == clock.us + HOUR, line
+        lines += done()
+    assert lines > 3
+
+
+def test_who_reads_something_is_asked_again_when_a_meaning_came_meanwhile(site: Site) -> None:
+    """Whether a write brings something back is told by who read it before: not by who did before the meaning came."""
+    hub, other = site.worker(), site.worker()
+    lines = 0
+    for line in range(1, 20):
+        mark = new_id("marking-definition")
+        site.store("alice", "alice-box", malware(object_marking_refs=[mark]))
+        hub.book.sync()
+        facets = next(each.key.facets for each in hub.book.labels.values() if each.key.facets.markings == (mark,))
+
+        def define(mark: str = mark) -> None:
+            site.store("alice", "alice-box", statement(mark), hub=other)
+            hub.book.sync()
+
+        with interrupted("Sights.readers", define, at=line) as done:
+            hub.snapshot.sights.readers(facets, None)
+        if done():
+            assert set(hub.snapshot.sights.readers(facets, None)) == {"alice", "bob", "carol"}, line
+        lines += done()
+    assert lines > 3
+
+
+def test_an_older_version_is_granted_with_the_newer_one_that_came_while_the_change_was_worked_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newer one is hidden and takes it out of sight; both come with the change."""
+    site.apply(policy=without('label = "secret"'))
+    id_ = new_id("malware")
+    site.store("alice", "alice-box", malware(id_, modified=OLD))
+    worker = site.worker()
+    prepare = Granting.prepare
+
+    def slow(granting: Granting) -> None:
+        prepare(granting)
+        site.store("alice", "alice-box", malware(id_, modified=NEW, labels=["secret"]), hub=worker)
+
+    monkeypatch.setattr(Granting, "prepare", slow)
+    everything = Poller(site, filters=versions(ALL_V))
+    site.apply(policy=OPEN_POLICY)
+    assert everything.poll() == [id_, id_]
+    assert [record.version for record in site.walk("carol", filters=versions(ALL_V))] == [OLD, NEW]
