@@ -141,7 +141,8 @@ class Book:
 
     def vocabulary_at(self, number: int) -> Vocabulary:
         """The vocabulary that was in force when this entry was written; an empty one before the first."""
-        edition = max((each for each in self.vocabularies if each < number), default=0)
+        # A copy: another thread may be reading the log.
+        edition = max((each for each in list(self.vocabularies) if each < number), default=0)
         return self.vocabularies.get(edition, Vocabulary())
 
     def has_vocabulary(self) -> bool:

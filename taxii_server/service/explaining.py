@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 
 from taxii_server.errors import NotFound
 from taxii_server.model import PageQuery, Record
@@ -102,6 +103,11 @@ class VersionExplained:
 def explain(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
     """Every stored version of the object, ascending date_added. Raises NotFound when there is none."""
     hub.book.sync()
+    return hub.book.settled(lambda: _explained(hub, audience, object_id))
+
+
+def _explained(hub: Hub, audience: str, object_id: str) -> list[VersionExplained]:
+    """As `explain`. Raises Behind when versions with labels come that this process does not know."""
     snapshot = hub.snapshot
     records = hub.store.lookup([object_id]).get(object_id, [])
     if not records:
@@ -174,18 +180,25 @@ def census(hub: Hub, audience: str, collection_name: str) -> Census:
     snapshot = hub.snapshot
     collection = snapshot.catalog.collections[collection_name]
     feeds = frozenset(snapshot.catalog.feeds(collection))
-    resolver = _resolver(hub, snapshot, audience)
     ids = sorted(_ids(hub, feeds))
-    visible = 0
-    reasons: Counter[str] = Counter()
-    for start in range(0, len(ids), 1000):
-        for records in hub.store.lookup(ids[start : start + 1000]).values():
+
+    def counted(some: list[str]) -> tuple[int, Counter[str]]:
+        resolver = _resolver(hub, snapshot, audience)
+        visible, reasons = 0, Counter[str]()
+        for records in hub.store.lookup(some).values():
             shown = [record for record in records if record.collection in feeds]
             if resolver.readable(shown, hub.store.clock()):
                 visible += 1
             elif shown:
                 reasons[hidden_because(hub, snapshot, audience, shown[-1])] += 1
-    return Census(visible, sum(reasons.values()), tuple(reasons.most_common()))
+        return visible, reasons
+
+    visible, reasons = 0, Counter[str]()
+    for start in range(0, len(ids), 1000):
+        seen, why = hub.book.settled(partial(counted, ids[start : start + 1000]))
+        visible += seen
+        reasons += why
+    return Census(visible, reasons.total(), tuple(reasons.most_common()))
 
 
 def _ids(hub: Hub, feeds: frozenset[str]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from taxii_server.service.explaining import census, explain
 from taxii_server.service.granting import Granting
 from taxii_server.service.hub import Hub
 from taxii_server.storage.mongo import MongoStore
@@ -17,7 +18,7 @@ from tests.service.test_late_grants import Poller, without
 from tests.service.test_time import HOUR, Clock, when
 from tests.world import OPEN_POLICY, malware, new_id
 
-OLD, NEW = "2021-01-01T00:00:00.000Z", "2022-01-01T00:00:00.000Z"
+OLD, NEW, NEWEST = (f"202{n}-01-01T00:00:00.000Z" for n in (1, 2, 3))
 
 
 @pytest.fixture
@@ -99,3 +100,43 @@ def test_an_older_version_is_granted_with_the_newer_one_that_came_while_the_chan
     site.apply(policy=OPEN_POLICY)
     assert everything.poll() == [id_, id_]
     assert [record.version for record in site.walk("carol", filters=versions(ALL_V))] == [OLD, NEW]
+
+
+def test_which_vocabulary_was_in_force_can_be_asked_while_the_log_brings_another_one(site: Site) -> None:
+    hub, number = site.worker(), 0
+    for line in range(1, 20):
+
+        def grow(line: int = line) -> None:
+            site.apply(policy=without(f'label = "secret-{line}"'))
+            hub.book.sync()
+
+        with interrupted("Book.vocabulary_at", grow, at=line) as done:
+            hub.book.vocabulary_at(hub.book.length + 1)
+        number += done()
+    assert number > 1
+
+
+def test_an_object_is_explained_and_counted_while_a_version_with_a_new_label_comes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.store("alice", "alice-box", malware(id_ := new_id("malware"), modified=OLD))
+    hub, other = site.worker(), site.worker()
+    lookup = hub.store.lookup
+    coming = [
+        malware(id_, modified=NEW, labels=["new"]),
+        malware(id_, modified=NEWEST, labels=["newest"], revoked=True),
+    ]
+
+    def slow(wanted: Any) -> Any:
+        if coming:
+            site.store("alice", "alice-box", coming.pop(0), hub=other)
+        return lookup(wanted)
+
+    monkeypatch.setattr(hub.store, "lookup", slow)
+    left = coming[1:]
+    del coming[1:]
+    assert [each.record.version for each in explain(hub, "carol", id_)] == [OLD, NEW]
+    coming += left
+    found = census(hub, "carol", "all")
+    assert (found.visible, found.hidden) == (1, 0)
+    assert not coming
