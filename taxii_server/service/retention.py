@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from taxii_server import audit
 from taxii_server.catalog import Catalog
+from taxii_server.errors import StorageUnavailable
 from taxii_server.model import POSITION_MAX, Actor, PageQuery, Record
 from taxii_server.service.book import Flags, Label
 from taxii_server.service.definitions import named_in
@@ -40,6 +42,8 @@ PAGE, PORTION = 1000, 100
 PAUSE_S = 0.2
 #: Passes of one run: what was held by something that went may go in the next one.
 _PASSES = 3
+#: How often it is looked again at what others refer to just then.
+_ATTEMPTS = 5
 _DAY_US = 86_400_000_000
 
 
@@ -54,6 +58,10 @@ class Removed:
     def total(self) -> int:
         """All records."""
         return sum(self.records.values())
+
+
+class _Overtaken(Exception):
+    """Something that was not looked at refers to what goes: it may be hidden by that."""
 
 
 @dataclass(slots=True)
@@ -91,8 +99,10 @@ class Retention:
         self._progress = progress
         hub.follow()
         hub.book.sync()
-        self._catalog: Catalog = hub.snapshot.catalog
-        self._sights: Sights = hub.snapshot.sights
+        snapshot = hub.snapshot
+        self._epoch = snapshot.epoch
+        self._catalog: Catalog = snapshot.catalog
+        self._sights: Sights = snapshot.sights
         self._names = {each.id: each.name for each in self._catalog.collections.values()}
         self._rules = _rules(self._catalog, self._store.present())
         self._removed = Removed()
@@ -118,7 +128,9 @@ class Retention:
 
     def _due_ids(self, collection: str, rule: _Rule) -> Iterator[list[str]]:
         """The ids of records that may be due, in portions. Each id once in a portion."""
-        labels = [n for n, each in self._book.labels.items() if each.key.facets.collection == collection]
+        # A copy: other threads read the log meanwhile.
+        known = list(self._book.labels.items())
+        labels = [n for n, each in known if each.key.facets.collection == collection]
         if rule.cutoff:
             yield from self._walk(labels, collection, rule.cutoff)
         if rule.versions:
@@ -169,10 +181,18 @@ class Retention:
 
     def _remove(self, ids: Sequence[str], may_go: Callable[[Record], bool]) -> None:
         """Remove what is due of these ids, in one transaction."""
+        for _ in range(_ATTEMPTS):
+            # Whoever comes too often for that is looked at by the next run.
+            with suppress(_Overtaken):
+                self._try_to_remove(ids, may_go)
+                return
+
+    def _try_to_remove(self, ids: Sequence[str], may_go: Callable[[Record], bool]) -> None:
+        """The same, once. Raises _Overtaken, and removes nothing, when it may hide something that came meanwhile."""
         present = self._book.lookup(ids)
         doomed = {id_: [r for r in self._due(records) if may_go(r)] for id_, records in present.items()}
         length = self._book.length
-        ends = self._ends(present, doomed)
+        ends = self._book.settled(lambda: self._ends(present, doomed))
         self._removed.held |= ends.held
         wanted = [id_ for id_ in ids if doomed.get(id_) and id_ not in ends.held]
         if not wanted:
@@ -183,6 +203,10 @@ class Retention:
         noted: set[int] = set()
 
         def pick(now: Mapping[str, Sequence[Record]]) -> list[Record]:
+            if self._book.epoch > self._epoch:
+                raise StorageUnavailable(
+                    "another configuration came into force meanwhile; what is due under it goes with the next run"
+                )
             going: list[Record] = []
             for id_ in wanted:
                 records = now.get(id_, ())
@@ -197,10 +221,10 @@ class Retention:
             return going
 
         def quiet(inside: Inside) -> Sequence[str]:
-            if (inside.epoch, inside.log_length) != (self._hub.snapshot.epoch, length):
-                return ()
             known = {record.position for record in ends.referrers}
-            return () if any(r.position not in known for r in inside.referrers(ends.quiet)) else ends.quiet
+            if any(record.position not in known for record in inside.referrers(ends.gone)):
+                raise _Overtaken
+            return ends.quiet if (inside.epoch, inside.log_length) == (self._epoch, length) else ()
 
         self._count(self._hub.writer.remove(wanted, pick, quiet))
         self._progress(self._removed.total)
@@ -217,12 +241,12 @@ class Retention:
                 audit.record("removed", partner=ACTOR.partner, collection=name, count=count)
 
     def _facts(self) -> dict[str, object]:
-        return {"policy": self._catalog.digest, "epoch": self._hub.snapshot.epoch}
+        return {"policy": self._catalog.digest, "epoch": self._epoch}
 
     # ---- what has to stay
 
     def _ends(self, present: Mapping[str, Sequence[Record]], doomed: Mapping[str, Sequence[Record]]) -> _Ends:
-        """What becomes of the ids of which nothing would be left."""
+        """What becomes of the ids of which nothing would be left. Raises Behind."""
         ends = _Ends()
         while True:
             going = {record.position for id_, some in doomed.items() if id_ not in ends.held for record in some}
@@ -243,7 +267,7 @@ class Retention:
         """Those of the ids that hide one of the kept records from somebody, and those that give it another place."""
         readers: dict[str, set[str]] = {}
         for record in kept:
-            label = self._book.labels[record.label]
+            label = self._book.label(record.label)
             refs = gone.intersection(record.hard_refs + record.soft_refs)
             for audience in self._sights.readers(label.key.facets, label.key.governor):
                 # Nobody loses what it posted itself.
@@ -252,7 +276,7 @@ class Retention:
         hiding: set[str] = set()
         placing: set[str] = set()
         for audience, ids in readers.items():
-            references = self._book.settled(lambda a=audience, i=ids: self._loaded(a, i))  # type: ignore[misc]
+            references = self._loaded(audience, ids)
             hiding |= {id_ for id_ in ids if references.is_hidden(id_)}
             placing |= {id_ for id_ in ids if references.places_others(id_)}
         return hiding, placing

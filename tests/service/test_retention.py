@@ -19,6 +19,7 @@ from taxii_server.service.verify import Verifier
 from taxii_server.storage.ledger import LedgerQuery
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
+from tests.interrupting import interrupted
 from tests.service.site import ALL_V, COLLECTIONS, Site, marked, statement, versions
 from tests.service.test_nothing_lost import Polls, Story
 from tests.service.test_time import Clock
@@ -137,6 +138,90 @@ def test_what_hides_something_stays_until_that_goes(site: Site, clock: Clock) ->
     site.delete("bob", "all", link["id"])
     assert run(site).records == {"alice-box": 1}
     assert site.ids("alice") == []
+
+
+@pytest.mark.parametrize("level", ["green", "clear"])
+def test_what_hides_something_that_comes_while_it_is_looked_at_stays(
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    """What refers to it has a label that is known, or a new one."""
+    red = indicator(new_id("indicator"), **marked("red"))
+    green = malware(new_id("malware"), **marked("green"))
+    site.store("alice", "alice-box", red, green)
+    site.store("bob", "bob-box", relationship(green["id"], green["id"], **marked("green")))
+    clock.us += 31 * DAY
+    link = relationship(green["id"], red["id"], **marked(level))
+    other, ends = site.worker(), Retention._ends
+
+    def slow(retention: Retention, *asked: Any) -> Any:
+        found = ends(retention, *asked)
+        monkeypatch.setattr(Retention, "_ends", ends)
+        site.store("bob", "bob-box", link, hub=other)
+        return found
+
+    monkeypatch.setattr(Retention, "_ends", slow)
+    done = run(site)
+    assert (done.records, done.held) == ({"alice-box": 1}, {red["id"]})
+    assert link["id"] not in site.ids("carol")
+    assert set(site.ids("alice")) > {red["id"], link["id"]}
+
+
+def test_a_referrer_with_a_label_that_is_not_known_here_is_read_about(
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red = indicator(new_id("indicator"), **marked("red"))
+    site.store("alice", "alice-box", red)
+    clock.us += 31 * DAY
+    links = [relationship(red["id"], red["id"], **marked("green"))]
+    other, referrers = site.worker(), site.hub.store.referrers
+
+    def slow(ids: Any) -> Any:
+        while links:
+            site.store("bob", "bob-box", links.pop(), hub=other)
+        return referrers(ids)
+
+    monkeypatch.setattr(site.hub.store, "referrers", slow)
+    done = run(site)
+    assert (done.records, done.held) == ({}, {red["id"]})
+
+
+def test_labels_that_come_while_old_objects_are_looked_for(site: Site, clock: Clock) -> None:
+    other, lines = site.worker(), 0
+    for line in range(1, 20):
+        site.store("alice", "alice-box", malware(old := new_id("malware")))
+        clock.us += 31 * DAY
+
+        def post() -> None:
+            site.store("bob", "bob-box", malware(object_marking_refs=[new_id("marking-definition")]), hub=other)
+            site.hub.book.sync()
+
+        with interrupted("Retention._due_ids", post, at=line) as done:
+            assert run(site).records == {"alice-box": 1}
+        assert old not in site.ids("carol")
+        lines += done()
+    assert lines > 3
+
+
+def test_a_run_ends_when_another_configuration_comes_into_force(
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may keep what the one before let go, and hide what nothing hid."""
+    site.store("alice", "alice-box", malware(old := new_id("malware")))
+    clock.us += 31 * DAY
+    other, ends = site.worker(), Retention._ends
+
+    def slow(retention: Retention, *asked: Any) -> Any:
+        site.apply(other, alice_box=kept("alice-box", retention_days=60))
+        return ends(retention, *asked)
+
+    monkeypatch.setattr(Retention, "_ends", slow)
+    with pytest.raises(StorageUnavailable, match="another configuration"):
+        run(site)
+    assert site.ids("carol") == [old]
+    monkeypatch.setattr(Retention, "_ends", ends)
+    assert run(site).records == {}
+    clock.us += 30 * DAY
+    assert run(site).records == {"alice-box": 1}
 
 
 def test_what_refers_to_something_that_everybody_saw_keeps_its_place(site: Site, clock: Clock) -> None:
