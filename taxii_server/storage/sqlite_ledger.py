@@ -126,7 +126,8 @@ class SQLiteLedger(LedgerStore):
         for (rowid,) in names:
             with self._database.connection() as connection:
                 row = connection.db.execute(f"SELECT {_COLUMNS} FROM entries WHERE rowid = ?", (rowid,)).fetchone()  # noqa: S608
-            yield Entry(*row)
+            if row is not None:  # else it was removed meanwhile
+                yield Entry(*row)
 
     def latest(self, partner: str, limit: int) -> list[Entry]:
         sql = f"SELECT {_COLUMNS} FROM entries WHERE partner = ? ORDER BY time DESC, strand, number DESC LIMIT ?"  # noqa: S608

@@ -77,6 +77,14 @@ class LedgerContract:
         store.ledger.append(entries[:700])
         assert list(store.ledger.walk()) == entries
 
+    def test_entries_that_go_while_they_are_read_are_left_out(self, store: Store) -> None:
+        """Old ones are removed beside whoever reads: another worker that begins a strand, an operator who asks."""
+        store.ledger.append([entry("a", number, number) for number in range(1, 1004)])
+        found = store.ledger.find(LedgerQuery())
+        assert next(found).number == 1
+        store.ledger.drop("a", 1001)
+        assert [each.number for each in found][-2:] == [1002, 1003]
+
     def test_the_heads_are_the_last_of_each_strand(self, store: Store) -> None:
         store.ledger.append([entry("b", 1), entry("a", 1), entry("b", 2), entry("b", 10), entry("b", 9)])
         assert store.ledger.heads() == [Head("a", 1, b"a1"), Head("b", 10, b"b10")]
