@@ -24,7 +24,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 from taxii_server.metering import CONNECTIONS_ENDED, OVERLOADED, Meter
 from taxii_server.serving import answers
 from taxii_server.serving.connection import MAX_HEAD_BYTES, SILENT_S, Connection, State
-from taxii_server.serving.threads import Threads
+from taxii_server.serving.threads import NoThread, Threads
 from taxii_server.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -210,7 +210,11 @@ class Clients:
             self._refuse(conn, "queue-full")
             return
         conn.enter(State.ANSWERING, self._settings.max_wait_s)
-        self.threads.begin(conn, self._finish)
+        try:
+            self.threads.begin(conn, self._finish)
+        except NoThread as error:
+            self.tell("no thread can be had (%s); raise TasksMax or the limit of processes", error)
+            self._refuse(conn, "queue-full")
 
     def _refuse(self, conn: Connection, why: str) -> None:
         """503 at once."""

@@ -28,6 +28,20 @@ class Worker(answering.Worker, Protocol):
     method_queue: Any
 
 
+class NoThread(Exception):
+    """The request has none and will have none."""
+
+
+def _run(future: Future[bool | None], worker: Worker, conn: Connection) -> None:
+    """Answer, in a thread, unless it is too late."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(answering.answer(worker, conn))
+    except BaseException as error:  # noqa: BLE001 - the loop looks at it
+        future.set_exception(error)
+
+
 class Threads:
     """The threads of one worker. For its loop alone."""
 
@@ -48,14 +62,25 @@ class Threads:
         return self._health_busy < _MAX_HEALTH_WAITING if conn.is_health else self.busy < self._max_busy
 
     def begin(self, conn: Connection, then: Callable[[Connection, Future[bool | None]], None]) -> None:
-        """Have the request answered; the loop calls `then`, which has to `release` it."""
+        """Have the request answered; the loop calls `then`, which has to `release` it.
+
+        Raises NoThread, with nothing begun, when the system gives no thread to this process.
+        """
         worker = self._worker
+        pool = self._health if conn.is_health else worker.tpool
+        # Not that of the pool, which keeps what it finds no thread for, for those that it has, and does not tell us.
+        future = Future[bool | None]()
+        future.add_done_callback(lambda future: worker.method_queue.defer(then, conn, future))
+        try:
+            pool.submit(_run, future, worker, conn)
+        except RuntimeError as error:
+            if future.cancel():
+                raise NoThread(str(error)) from error
+        conn.future = future
         if conn.is_health:
             self._health_busy += 1
         else:
             self.busy += 1
-        conn.future = (self._health if conn.is_health else worker.tpool).submit(answering.answer, worker, conn)
-        conn.future.add_done_callback(lambda future: worker.method_queue.defer(then, conn, future))
 
     def release(self, conn: Connection) -> None:
         """A thread is done with it, or will not begin."""

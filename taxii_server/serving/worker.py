@@ -83,7 +83,8 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         threads.end()
         self.clients.close()
         self.poller.close()
-        self.method_queue.close()
+        # The queue stays open until the process ends: a thread that is still at work tells it its end, and would write
+        # into whatever had its descriptor by then, such as the database.
         self.meter.flush()
 
     def _delay_stop(self) -> None:
