@@ -36,6 +36,8 @@ class Refresher:
         Raises StorageError, or ConfigError for a catalog that this release cannot put in force.
         """
         with self._lock:
+            # What is taken over now is as old as this, however long that takes.
+            began = time.monotonic()
             state = self._hub.store.state()
             if state.credentials_epoch != self._credentials_epoch:
                 self._directory.replace(self._hub.store.credentials())
@@ -43,7 +45,7 @@ class Refresher:
             self._hub.refresh(state.log_length, state.catalog_epoch)
             if state.catalog_epoch:
                 self._hub.keep_time()
-            self._last = time.monotonic()
+            self._last = began
             self.failure = ""
 
     def require_fresh(self) -> None:

@@ -13,7 +13,7 @@ from taxii_server.service.hub import Hub
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
 from tests.interrupting import interrupted
-from tests.service.site import ALL_V, Site, marked, statement, versions
+from tests.service.site import ALL_V, Site, statement, versions
 from tests.service.test_late_grants import Poller, without
 from tests.service.test_time import HOUR, Clock, when
 from tests.world import OPEN_POLICY, malware, new_id

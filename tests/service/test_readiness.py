@@ -12,6 +12,7 @@ import pytest
 from taxii_server.auth.directory import Directory
 from taxii_server.errors import StorageUnavailable
 from taxii_server.service import readiness
+from taxii_server.service import refresh as refresh_module
 from taxii_server.service.readiness import Readiness
 from taxii_server.service.refresh import Refresher
 from taxii_server.storage.sqlite_health import SQLiteHealth
@@ -99,3 +100,23 @@ def test_a_hub_that_cannot_follow_the_store_is_not_ready(site: Site, monkeypatch
     assert checked.problem() == "cannot follow the store: spoilt"
     refresher._try()
     assert checked.problem() == ""
+
+
+def test_credentials_are_as_old_as_the_look_at_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is revoked while a new configuration is read, which takes its time, was not seen."""
+    clock = [1000.0]
+    monkeypatch.setattr(refresh_module.time, "monotonic", lambda: clock[0])
+    refresher = Refresher(site.hub, Directory(), 0.5)
+    refresh = site.hub.refresh
+
+    def slow(*state: int) -> None:
+        refresh(*state)
+        clock[0] += 60
+
+    monkeypatch.setattr(site.hub, "refresh", slow)
+    refresher.tick()
+    with pytest.raises(StorageUnavailable, match="out of date"):
+        refresher.require_fresh()
+    monkeypatch.setattr(site.hub, "refresh", refresh)
+    refresher.tick()
+    refresher.require_fresh()
