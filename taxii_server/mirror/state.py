@@ -99,6 +99,8 @@ class Turn:
         self._note = _HOLDER + key
         self._holder = f"{_process(os.getpid())} {secrets.token_hex(4)}"
         self._ended = threading.Event()
+        #: held while the lease is renewed, or given back: a renewal that came last would take it again
+        self._lock = threading.Lock()
 
     def take(self) -> None:
         """Raises Busy when another process has it."""
@@ -113,7 +115,7 @@ class Turn:
     def give_back(self) -> None:
         """Let others have it."""
         self._ended.set()
-        with suppress(StorageError):  # it runs out by itself
+        with self._lock, suppress(StorageError):  # it runs out by itself
             self._store.chores.give_back(self._name, self._holder)
 
     def _take(self, *, renew: bool = False) -> bool:
@@ -126,9 +128,10 @@ class Turn:
     def _renew(self) -> None:
         while not self._ended.wait(_RENEW_S):
             try:
-                if not self._take(renew=True):
-                    self.lost.set()
-                    return
+                with self._lock:
+                    if not self._ended.is_set() and not self._take(renew=True):
+                        self.lost.set()
+                        return
             except StorageError:
                 continue  # whoever works on it notices as well
 
