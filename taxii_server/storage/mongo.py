@@ -8,6 +8,7 @@ Why one clock document
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -136,6 +137,7 @@ class MongoStore(Store):
 
     def _write_all(self, writes: Sequence[Write], limit_s: float) -> list[tuple[int, ...] | Exception]:
         """One transaction for all of these, and one for each with an event."""
+        until = time.monotonic() + limit_s
         wanted = [id_ for write in writes for id_ in write.ids]
 
         def run(
@@ -161,7 +163,7 @@ class MongoStore(Store):
         joined, positions = self._connection.transaction(run, limit_s)
         if joined.status_planners:
             self._sweep()
-        return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all, limit_s)
+        return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all, until)
 
     def _write_event(
         self, inside: InsideMongo, event: EventPlanner | None, positions: Sequence[int], at: int

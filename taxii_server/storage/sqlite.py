@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -149,6 +150,7 @@ class SQLiteStore(Store):
             raise
 
     def _write_joined(self, writes: Sequence[Write], limit_s: float) -> list[tuple[int, ...] | Exception]:
+        until = time.monotonic() + limit_s
         with self._database.writing_connection(limit_s=limit_s) as connection:
             db = connection.db
             (log_length,) = db.execute(LOG_LENGTH).fetchone()
@@ -160,7 +162,7 @@ class SQLiteStore(Store):
                 if joined.status_planners:
                     statuses_of.write(db, joined.statuses(positions), self._now())
                 self.before_commit()
-        return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all, limit_s)
+        return with_those_alone(joined.results(positions), joined.alone, writes, self._write_all, until)
 
     def _carry_out(self, connection: Connection, plan: Plan) -> tuple[int, ...]:
         """Write what the plan says; the positions of its insertions."""

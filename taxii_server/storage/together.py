@@ -266,12 +266,19 @@ def with_those_alone(
     alone: Sequence[int],
     writes: Sequence[Write],
     run: Callable[[Sequence[Write], float], list[tuple[int, ...] | Exception]],
-    limit_s: float,
+    until: float,
 ) -> list[tuple[int, ...] | Exception]:
-    """The results, with those of the writes that need a transaction of their own, which run now."""
+    """The results, with those of the writes that need a transaction of their own, which run now.
+
+    All within the time that is left until then (monotonic): everybody waits for them. One that comes too late is not
+    tried any more.
+    """
     for number in alone:
+        left_s = until - time.monotonic()
         try:
-            (results[number],) = run([writes[number]], limit_s)
+            if left_s <= 0:
+                raise StorageUnavailable("no time is left: the writes before this one took all of it")
+            (results[number],) = run([writes[number]], left_s)
         except Exception as error:  # noqa: BLE001 - it reaches the caller of this write
             results[number] = error
     return results

@@ -14,7 +14,7 @@ from taxii_server.model import POSITION_MAX, EventPlan, PageQuery, StoredStatus
 from taxii_server.storage import open_store
 from taxii_server.storage import together as together_module
 from taxii_server.storage.base import Plan, StatusPlanner, Store
-from taxii_server.storage.together import Together
+from taxii_server.storage.together import Together, Write, with_those_alone
 from tests.storage.samples import Background, Pause, Present, draft, insert, new_labels, object_id, query, read
 
 WAIT_S = 30.0
@@ -221,6 +221,22 @@ def test_a_forked_process_does_not_wait_for_threads_of_its_parent():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     gate.open.release()
     assert first.result() == 0
+
+
+def test_writes_that_run_alone_have_the_time_of_one_together(monkeypatch: pytest.MonkeyPatch):
+    clock, limits = [1000.0], []
+    monkeypatch.setattr(together_module.time, "monotonic", lambda: clock[0])
+
+    def slow(writes: Sequence[Write], limit_s: float) -> list[tuple[int, ...] | Exception]:
+        limits.append(limit_s)
+        clock[0] += 20
+        return [(7,)]
+
+    write = Write((), lambda present, length: Plan())
+    results = with_those_alone([(1,), (), (), ()], [1, 2, 3], [write] * 4, slow, 1000.0 + WAIT_S)
+    assert results[:3] == [(1,), (7,), (7,)]
+    assert isinstance(results[3], StorageUnavailable)
+    assert limits == [WAIT_S, WAIT_S - 20]
 
 
 # ---- the stores
