@@ -149,7 +149,18 @@ def _is_counted(asked: Request) -> bool:
 
 def _new_visit(asked: Request) -> Visit:
     """The operations for who is admitted under the catalog in force."""
-    actor, the_hub = _admitted(asked), hub()
+    the_hub = hub()
+    while True:
+        # Who comes in by one catalog must not find what another one shows, which may have closed that door.
+        known = the_hub.snapshot
+        made = _visit_of(_admitted(asked), asked)
+        if made.snapshot is known:
+            return made
+
+
+def _visit_of(actor: Actor, asked: Request) -> Visit:
+    """The operations for this actor, who is looked at again when another catalog comes into force meanwhile."""
+    the_hub = hub()
 
     def renew() -> Snapshot:
         """Another catalog came into force meanwhile: it may have closed the door that the actor came through."""

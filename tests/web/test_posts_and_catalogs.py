@@ -22,6 +22,7 @@ from taxii_server.settings import load
 from taxii_server.storage import open_store
 from taxii_server.storage.base import Planner
 from taxii_server.storage.quarantine import EntryQuery
+from tests.interrupting import interrupted
 from tests.storage.samples import query
 from tests.web.data import statement
 from tests.web.rooms import InspectedWorld
@@ -89,6 +90,9 @@ class Stale:
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         more = {"CONTENT_LENGTH": sent.pop("Content-Length")} if "Content-Length" in sent else {}
         return self._client.post(URL, headers=sent, data=body, environ_overrides=more)
+
+    def poll(self) -> TestResponse:
+        return self._client.get(URL, headers={"Accept": MT, "Authorization": self.hub.basic("rw")})
 
     def accepted(self, *objects: Any) -> tuple[int, int]:
         """How many of them were stored, and how many were not."""
@@ -202,6 +206,28 @@ def test_a_door_that_was_closed_stays_closed(stale: Stale) -> None:
     assert stale.traces() == before
     stale.apply(partners=audiences({"rw": KIND, "other": KIND}))
     assert stale.accepted(indicator()) == (1, 0)
+
+
+@pytest.mark.parametrize("asks", ["post", "poll"])
+def test_a_door_that_closes_while_somebody_passes_is_closed(stale: Stale, asks: str) -> None:
+    """The worker hears of it when it has looked who asks, and has not yet made the visit."""
+    elsewhere = audiences({"rw": KIND + 'addresses = ["198.51.100.0/24"]\n', "other": KIND})
+    assert stale.accepted(malware()) == (1, 0)
+
+    def close() -> None:
+        stale.apply(partners=elsewhere)
+        stale.worker.follow()
+
+    lines = 0
+    for line in range(1, 9):
+        with interrupted("_new_visit", close, at=line) as done:
+            answer = stale.post(malware()) if asks == "post" else stale.poll()
+        assert answer.status_code == (401 if done() else 202 if asks == "post" else 200), line
+        lines += done()
+        if done():
+            stale.apply(partners=audiences({"rw": KIND, "other": KIND}))
+            stale.worker.follow()
+    assert lines > 3
 
 
 def test_a_partner_that_was_suspended_posts_nothing(stale: Stale) -> None:
