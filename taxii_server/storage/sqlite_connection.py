@@ -272,7 +272,13 @@ _of_a_parent: list[Connection] = []
 
 
 def _close_idle() -> None:
-    for database in list(_databases):
+    while True:
+        try:
+            every = list(_databases)
+            break
+        except RuntimeError:  # another thread opened one just then
+            continue
+    for database in every:
         database.close_idle()
 
 

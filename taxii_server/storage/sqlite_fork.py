@@ -71,6 +71,8 @@ class ForkGate:
         with self._lock:
             self._forks = True
             self._changed.wait_for(lambda: self._running == self._own.depth, self.wait_s)
+            # The fork goes on whatever is raised here.
+            self._spoils = True
             self._close_idle()
             self._spoils = self._running > 0
 

@@ -23,10 +23,12 @@ from taxii_server.model import PageQuery, StoredStatus
 from taxii_server.storage.base import Store
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.storage.sqlite import SQLiteStore
-from taxii_server.storage.sqlite_connection import Connection, Database
+from taxii_server.storage.sqlite_connection import Connection, Database, _close_idle
+from taxii_server.storage.sqlite_fork import ForkGate
 from taxii_server.storage.sqlite_query import ARMS_MAX, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration, _add_quarantine
 from taxii_server.times import now_position
+from tests.interrupting import interrupted
 from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
 from tests.storage.health_contract import HealthContract
@@ -691,3 +693,35 @@ def test_the_sizes_are_those_of_the_files(open_sqlite: Opener, path: Path) -> No
     sizes = store.health.vitals(1.0).file_bytes
     assert set(sizes) == {"records", "records-wal", "ledger", "ledger-wal"}
     assert sizes["records"] == path.stat().st_size
+
+
+def test_all_connections_rest_when_a_process_forks_while_another_thread_opens_a_database(tmp_path: Path) -> None:
+    first = SQLiteStore(tmp_path / "first.db")
+    first.prepare()
+    others: list[Database] = []
+
+    def opened() -> None:
+        others.append(Database(tmp_path / "other.db", 1.0))
+
+    lines = 0
+    for line in range(1, 12):
+        first.state()
+        assert first.databases()[0]._idle
+        with interrupted("WeakSet.__iter__", opened, at=line) as done:
+            _close_idle()
+        assert not first.databases()[0]._idle, line
+        lines += done()
+    assert lines > 3
+    first.close()
+
+
+def test_a_child_of_a_process_whose_connections_could_not_be_closed_opens_none() -> None:
+    def fail() -> None:
+        raise RuntimeError("not now")
+
+    gate = ForkGate(fail)
+    with pytest.raises(RuntimeError):
+        gate.before()
+    gate.after_in_child()
+    with pytest.raises(StorageError, match="start it again"):
+        gate.enter()
