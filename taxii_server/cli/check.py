@@ -106,6 +106,6 @@ def reload(session: Session) -> None:
     with session.hub(settings) as hub:
         before = hub.snapshot.epoch
         with progress_bar("labelling records for the new policy") as advance:
-            applied = hub.apply(read_files(settings), getpass.getuser(), advance)
+            applied = hub.apply(lambda: read_files(session.settings()), getpass.getuser(), advance)
     changed = "is in force" if applied.epoch != before else "was in force already"
     out.print(f"[green]ok[/green] configuration {applied.digest[:12]} {changed} (epoch {applied.epoch})")

@@ -57,7 +57,7 @@ def apply(session: Session) -> None:
     with session.hub(settings) as hub:
         before = hub.snapshot
         with progress_bar("labelling records for the new policy") as advance:
-            applied = hub.apply(read_files(settings), getpass.getuser(), advance)
+            applied = hub.apply(lambda: read_files(session.settings()), getpass.getuser(), advance)
         if applied.epoch == before.epoch:
             out.print(f"[green]ok[/green] configuration {applied.digest[:12]} was in force already")
             return

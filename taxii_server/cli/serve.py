@@ -108,7 +108,7 @@ def apply_again(
         settings = read_settings()
         store = open_store(running.store)
         try:
-            applied = Hub(settings, store, meter).apply(read_files(settings), applied_by)
+            applied = Hub(settings, store, meter).apply(lambda: read_files(read_settings()), applied_by)
         finally:
             store.close()
     except (ConfigError, StorageError) as error:

@@ -104,15 +104,22 @@ class Hub:
             self.load()
 
     def apply(
-        self, files: Mapping[str, str], applied_by: str, progress: Callable[[int], None] = lambda done: None
+        self,
+        files: Mapping[str, str] | Callable[[], Mapping[str, str]],
+        applied_by: str,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> AppliedCatalog:
         """Put these files in force for every process of this store; what partners filed stays in force beside them.
 
-        Raises as `change` does.
+        What reads them is called again when somebody else's change came between: that may have been made of newer ones.
+        Raises as `change` does, and what reading raises.
         """
+        own: Mapping[str, str] = {}
 
         def merged(in_force: Mapping[str, str]) -> dict[str, str]:
-            texts, gone = with_filed(files, in_force)
+            nonlocal own
+            own = files() if callable(files) else files
+            texts, gone = with_filed(own, in_force)
             for partner in gone:
                 _log.warning("the filed releases of '%s' are dropped: there is no such partner any more", partner)
             return texts
@@ -120,7 +127,7 @@ class Hub:
         try:
             return self.change(merged, applied_by, progress)
         except ConfigError as error:
-            raise ConfigError([*error.problems, *self._filed_in_the_way(files, error)]) from error
+            raise ConfigError([*error.problems, *self._filed_in_the_way(own, error)]) from error
 
     def change(
         self,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from taxii_server.cli.serve import apply_again
 from taxii_server.service.explaining import census, explain
 from taxii_server.service.granting import Granting
 from taxii_server.service.hub import Hub
+from taxii_server.settings import Settings, load
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
 from tests.interrupting import interrupted
 from tests.service.site import ALL_V, Site, statement, versions
 from tests.service.test_late_grants import Poller, without
 from tests.service.test_time import HOUR, Clock, when
-from tests.world import OPEN_POLICY, malware, new_id
+from tests.world import OPEN_POLICY, malware, new_id, world
 
 OLD, NEW, NEWEST = (f"202{n}-01-01T00:00:00.000Z" for n in (1, 2, 3))
 
@@ -140,3 +143,28 @@ def test_an_object_is_explained_and_counted_while_a_version_with_a_new_label_com
     found = census(hub, "carol", "all")
     assert (found.visible, found.hidden) == (1, 0)
     assert not coming
+
+
+def test_files_that_were_read_before_others_edited_them_do_not_come_into_force_after_them(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watcher works on an edit; meanwhile it is corrected, and somebody sends SIGHUP."""
+    with world(tmp_path, store_url) as made:
+        policy = tmp_path / "config/policy.toml"
+        relabel = Hub._relabel
+
+        def read() -> Settings:
+            return load(tmp_path / "config/server.toml", environment={}, flags={"store": store_url})
+
+        def slow(hub: Hub, *arguments: Any) -> None:
+            monkeypatch.setattr(Hub, "_relabel", relabel)
+            policy.write_text(OPEN_POLICY + "# corrected\n")
+            apply_again(made.settings, read, "SIGHUP")
+            relabel(hub, *arguments)
+
+        monkeypatch.setattr(Hub, "_relabel", slow)
+        policy.write_text(OPEN_POLICY + "# a slip\n")
+        apply_again(made.settings, read, "edited files")
+        applied = made.store.catalog()
+        assert applied is not None
+        assert applied.files["config/policy.toml"].endswith("# corrected\n")
