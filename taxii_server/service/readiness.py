@@ -39,9 +39,13 @@ class Readiness:
         with self._lock:
             look = self._look
             if look is None or (look.ended.is_set() and time.monotonic() - look.at >= self._kept_s):
-                look = self._look = _Look()
+                look = _Look()
                 # A thread for each look: one that hangs in a database holds up nobody but those who ask this.
-                threading.Thread(target=self._run, args=(look,), name="readiness", daemon=True).start()
+                try:
+                    threading.Thread(target=self._run, args=(look,), name="readiness", daemon=True).start()
+                except RuntimeError as error:  # the system gives none
+                    return str(error)
+                self._look = look
         if look.ended.wait(LIMIT_S):
             return look.problem
         return f"the store does not answer within {LIMIT_S:g} s"

@@ -120,3 +120,14 @@ def test_credentials_are_as_old_as_the_look_at_them(site: Site, monkeypatch: pyt
     monkeypatch.setattr(site.hub, "refresh", refresh)
     refresher.tick()
     refresher.require_fresh()
+
+
+def test_a_look_for_which_there_was_no_thread_is_not_the_last_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    checked = ready(site, kept_s=3600)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none)
+        assert checked.problem() == "can't start new thread"
+    assert checked.problem() == ""
