@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,8 +136,9 @@ class KeyCache:
         now = self._clock()
         is_due = now - self._got > self._max_age_s and now - self._tried > self._min_interval_s
         if self._keys and is_due and not self._turn.locked():
-            # No request waits for it; until then the keys that are there will do.
-            threading.Thread(target=self._look, args=(self._tried,), name="oidc-keys", daemon=True).start()
+            # No request waits for it; until then, and while the system gives no thread, the keys that are there will do.
+            with suppress(RuntimeError):
+                threading.Thread(target=self._look, args=(self._tried,), name="oidc-keys", daemon=True).start()
 
     def _look(self, seen: float) -> bool:
         """Read the source, unless that was done since `seen` or too short a time ago; whether anybody read it."""

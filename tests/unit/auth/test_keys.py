@@ -108,6 +108,17 @@ def test_old_keys_are_read_again_without_a_request_waiting_for_it(clock: Clock) 
     assert source.reads == 2
 
 
+def test_old_keys_do_while_there_is_no_thread_to_read_them(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    made = cache(Source(key_set(jwk("a"))), clock)
+    made.find("a", "RS256")
+    clock.now += 3601
+    monkeypatch.setattr(threading.Thread, "start", none)
+    assert made.find("a", "RS256") is not None
+
+
 def test_while_one_thread_reads_a_few_wait_for_it_and_the_others_are_refused_at_once(clock: Clock) -> None:
     source = Slow(key_set(jwk("a")))
     made = cache(source, clock)
