@@ -54,11 +54,12 @@ class Threads:
         self._health = ThreadPoolExecutor(max_workers=_HEALTH_THREADS, thread_name_prefix="health")
 
     def have_room(self, conn: Connection) -> bool:
-        """Whether the request whose head has arrived may be begun, or wait for a thread."""
-        head = conn.incoming.data
-        conn.is_health = head.startswith(_HEALTH) or (
-            head.startswith(_METRICS) and is_within(conn.address, self._operators)
-        )
+        """Whether the request whose head, or body, has arrived may be begun, or wait for a thread."""
+        if conn.request is None:  # else it is a body, which may begin in any way
+            head = conn.incoming.data
+            conn.is_health = head.startswith(_HEALTH) or (
+                head.startswith(_METRICS) and is_within(conn.address, self._operators)
+            )
         return self._health_busy < _MAX_HEALTH_WAITING if conn.is_health else self.busy < self._max_busy
 
     def begin(self, conn: Connection, then: Callable[[Connection, Future[bool | None]], None]) -> None:

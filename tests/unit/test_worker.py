@@ -17,7 +17,7 @@ from gunicorn.workers.gthread import PollableMethodQueue
 from taxii_server.metering import NO_METER
 from taxii_server.serving import answering
 from taxii_server.serving.clients import Clients
-from taxii_server.serving.connection import State
+from taxii_server.serving.connection import Connection, State
 from taxii_server.serving.threads import Threads
 from taxii_server.serving.worker import TaxiiWorker
 from taxii_server.settings import Settings
@@ -68,7 +68,7 @@ def test_a_thread_that_outlives_its_worker_writes_into_no_file_that_was_opened_s
 
     def end(threads: Threads) -> None:
         """As if a request had taken longer than a worker may take to stop."""
-        conn = SimpleNamespace(incoming=SimpleNamespace(data=REQUEST), address="", is_health=False)
+        conn = SimpleNamespace(is_health=False)
         threads.begin(conn, lambda *_: None)  # type: ignore[arg-type]
         assert begun.wait(WAIT_S)
         original(threads)
@@ -104,3 +104,18 @@ def test_a_thread_that_cannot_be_had_takes_no_room_from_others(queue: PollableMe
         there.close()
     threads._health.shutdown()
     poller.close()
+
+
+def test_a_body_that_begins_like_a_probe_is_none(queue: PollableMethodQueue) -> None:
+    threads = Threads(parts(queue, None), Settings())
+    here, there = socket.socketpair()
+    conn = Connection(here, "", ("", 0), None)
+    conn.incoming.add(b"GET /healthz HTTP/1.1\r\n\r\n")
+    assert threads.have_room(conn)
+    assert conn.is_health
+    conn.is_health, conn.request = False, object()
+    assert threads.have_room(conn)
+    assert not conn.is_health
+    threads._health.shutdown()
+    for each in (here, there):
+        each.close()
