@@ -38,7 +38,7 @@ class Rehearsal(Store):
         self._numbers = {(entry.kind, entry.payload): entry.number for entry in self._log}
         #: entries up to here are the real ones
         self._real = len(self._log)
-        self._counts = Counter(store.count_by_label())
+        self._counts = Counter({n: count for n, count in store.count_by_label().items() if n <= self._real})
         #: position -> label, of the records that were labelled anew; the labels that they have in the real store
         self._moved: dict[int, int] = {}
         self._left: set[int] = set()

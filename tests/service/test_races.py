@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from taxii_server.catalog import parse_catalog
 from taxii_server.cli.serve import apply_again
+from taxii_server.service.comparing import compare
 from taxii_server.service.explaining import census, explain
 from taxii_server.service.granting import Granting
 from taxii_server.service.hub import Hub
@@ -16,7 +18,7 @@ from taxii_server.settings import Settings, load
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
 from tests.interrupting import interrupted
-from tests.service.site import ALL_V, Site, statement, versions
+from tests.service.site import ALL_V, Site, marked, statement, versions
 from tests.service.test_late_grants import Poller, without
 from tests.service.test_time import HOUR, Clock, when
 from tests.world import OPEN_POLICY, malware, new_id, world
@@ -168,3 +170,23 @@ def test_files_that_were_read_before_others_edited_them_do_not_come_into_force_a
         applied = made.store.catalog()
         assert applied is not None
         assert applied.files["config/policy.toml"].endswith("# corrected\n")
+
+
+def test_a_rehearsal_counts_no_records_of_labels_that_came_after_it_began(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label that is made in the rehearsal gets the number that one of the real log has by then."""
+    site.store("alice", "alice-box", malware(labels=["secret"]))
+    old = site.hub.snapshot.catalog
+    counted, other = site.hub.store.count_by_label, site.worker()
+    coming = [malware(**marked(level)) for level in ("clear", "green", "amber")]
+
+    def slow() -> dict[int, int]:
+        while coming:
+            site.store("alice", "alice-box", coming.pop(), hub=other)
+        return counted()
+
+    monkeypatch.setattr(site.hub.store, "count_by_label", slow)
+    files = {**site.files, "config/policy.toml": without('label = "secret"')}
+    (carol,) = (each for each in compare(site.hub.store, old, parse_catalog(files)) if each.audience == "carol")
+    assert (carol.before, carol.after, carol.lost.objects) == (1, 0, 1)
