@@ -39,6 +39,8 @@ class Table:
     def __init__(self, rows: int = 16384, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.lock = threading.Lock()
+        #: held by the thread that writes, so that no two of them choose the same place
+        self._writing = threading.Lock()
         self._rows = rows
         self._secret = secrets.token_bytes(16)
         memory = memoryview(mmap.mmap(-1, rows * _ROW * _WORDS * 8))
@@ -57,20 +59,22 @@ class Table:
         """Put the entry there, in place of its older self or of what is needed least."""
         mark = self._mark(key)
         places = self._places(mark)
-        at = next((each for each in places if self._keys[each] == mark), None)
-        if at is None:
-            at = min(places, key=lambda each: self._numbers[each + 3])
-        self._keys[at] = 0
-        self._numbers[at + 1], self._numbers[at + 2], self._numbers[at + 3] = entry.value, entry.when, entry.expires
-        self._keys[at] = mark
+        with self._writing:
+            at = next((each for each in places if self._keys[each] == mark), None)
+            if at is None:
+                at = min(places, key=lambda each: self._numbers[each + 3])
+            self._keys[at] = 0
+            self._numbers[at + 1], self._numbers[at + 2], self._numbers[at + 3] = entry.value, entry.when, entry.expires
+            self._keys[at] = mark
 
     def remove(self, *key: str) -> None:
         """Forget the entry."""
         mark = self._mark(key)
-        for at in self._places(mark):
-            if self._keys[at] == mark:
-                self._keys[at] = 0
-                self._numbers[at + 3] = 0.0
+        with self._writing:
+            for at in self._places(mark):
+                if self._keys[at] == mark:
+                    self._keys[at] = 0
+                    self._numbers[at + 3] = 0.0
 
     def _mark(self, key: tuple[str, ...]) -> int:
         # Keyed, so that nobody can choose names that meet in one row.
