@@ -136,7 +136,7 @@ class KeyCache:
         now = self._clock()
         is_due = now - self._got > self._max_age_s and now - self._tried > self._min_interval_s
         if self._keys and is_due and not self._turn.locked():
-            # No request waits for it; until then, and while the system gives no thread, the keys that are there will do.
+            # No request waits for it: until then, or while there is no thread for it, the keys that are there will do.
             with suppress(RuntimeError):
                 threading.Thread(target=self._look, args=(self._tried,), name="oidc-keys", daemon=True).start()
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from taxii_server import audit
 from taxii_server.catalog import Catalog, Collection, Rights
-from taxii_server.errors import ContentTooLarge, Forbidden, NotFound
+from taxii_server.errors import ContentTooLarge, Forbidden, NotFound, StorageUnavailable
 from taxii_server.metering import DELETED, DELIVERED, LAST_READ, NO_METER, RECEIVED, Meter
 from taxii_server.model import Actor, Record
 from taxii_server.service.book import Book
@@ -29,6 +29,8 @@ from taxii_server.storage.base import Store
 from taxii_server.times import now_position
 
 T = TypeVar("T")
+#: How often a catalog is asked for that the log tells of, and how long it is waited for each time.
+_RENEWALS, PAUSE_S = 20, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +175,14 @@ class Visit:
 
     def _renewed(self, collection: Collection) -> tuple[Visit, Collection, Rights]:
         """The same visit under the catalog that came into force, its collection and rights. Raises NotFound."""
-        visit = replace(self, snapshot=self.renew())
-        return visit, *visit.collection(collection.api_root, collection.id)
+        for _ in range(_RENEWALS):
+            snapshot = self.renew()
+            if snapshot.epoch > self.snapshot.epoch:
+                visit = replace(self, snapshot=snapshot)
+                return visit, *visit.collection(collection.api_root, collection.id)
+            # Where another server has become the primary, a majority has the log, and a moment later the rest.
+            time.sleep(PAUSE_S)
+        raise StorageUnavailable("the configuration that came into force is not to be had; try again")
 
     def add(self, collection: Collection, body: bytes) -> bytes:
         """Store the objects of the body; the status resource.

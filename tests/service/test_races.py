@@ -10,6 +10,8 @@ import pytest
 
 from taxii_server.catalog import parse_catalog
 from taxii_server.cli.serve import apply_again
+from taxii_server.errors import StorageUnavailable
+from taxii_server.service import visit as visit_module
 from taxii_server.service.comparing import compare
 from taxii_server.service.explaining import census, explain
 from taxii_server.service.granting import Granting
@@ -190,3 +192,21 @@ def test_a_rehearsal_counts_no_records_of_labels_that_came_after_it_began(
     files = {**site.files, "config/policy.toml": without('label = "secret"')}
     (carol,) = (each for each in compare(site.hub.store, old, parse_catalog(files)) if each.audience == "carol")
     assert (carol.before, carol.after, carol.lost.objects) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("late", [3, 10_000])
+def test_a_catalog_that_is_read_later_than_the_log_that_tells_of_it_is_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    """What a majority has of the one may be older, for a moment, where another server has become the primary."""
+    hub, old = site.worker(), site.hub.store.catalog()
+    site.store("alice", "alice-box", shown := malware())
+    site.apply(policy=without('label = "secret"'))
+    catalog, looks = hub.store.catalog, iter(range(late))
+    monkeypatch.setattr(hub.store, "catalog", lambda: catalog() if next(looks, None) is None else old)
+    monkeypatch.setattr(visit_module, "PAUSE_S", 0.0)
+    if late > 100:
+        with pytest.raises(StorageUnavailable, match="not to be had"):
+            site.page("carol", hub=hub)
+    else:
+        assert [item.id for item in site.page("carol", hub=hub).items] == [shown["id"]]
