@@ -75,8 +75,11 @@ class LedgerStore(ABC):
         """
 
     @abstractmethod
-    def heads(self) -> list[Head]:
-        """The last entry of each strand, ascending by strand. Costs by the number of strands, not of entries."""
+    def heads(self, *, limit_s: float | None = None) -> list[Head]:
+        """The last entry of each strand, ascending by strand. Costs by the number of strands, not of entries.
+
+        Raises StorageUnavailable after `limit_s`; None: as long as operators wait, a minute at least.
+        """
 
     @abstractmethod
     def count(self) -> int:
@@ -91,8 +94,8 @@ class LedgerStore(ABC):
         """All entries, ascending by strand and number. Those that are added meanwhile may be among them."""
 
     @abstractmethod
-    def find(self, query: LedgerQuery) -> Iterator[Entry]:
-        """The entries that satisfy the query, ascending by time."""
+    def find(self, query: LedgerQuery, *, limit_s: float | None = None) -> Iterator[Entry]:
+        """The entries that satisfy the query, ascending by time. `limit_s`: for all of them, as `heads`."""
 
     @abstractmethod
     def latest(self, partner: str, limit: int) -> list[Entry]:

@@ -6,6 +6,7 @@ for anything. An entry is on the journals of a majority when `append` returns.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -40,12 +41,12 @@ class MongoLedger(LedgerStore):
             # Not insert_one: after an error of the write concern the driver repeats only this one.
             database[COLLECTION].insert_many([document_of(entry) for entry in entries])
 
-    def heads(self) -> list[Head]:
+    def heads(self, *, limit_s: float | None = None) -> list[Head]:
         last: list[Mapping[str, Any]] = [
             {"$sort": {"s": ASCENDING, "n": DESCENDING}},
             {"$group": {"_id": "$s", "n": {"$first": "$n"}, "h": {"$first": "$h"}}},
         ]
-        with self._connection.call(patient=True) as database:
+        with self._connection.call(patient=True, limit_s=limit_s) as database:
             rows = list(database[COLLECTION].aggregate(last, hint=_BACKWARDS))
         return sorted(Head(row["_id"], row["n"], row["h"]) for row in rows)
 
@@ -69,14 +70,16 @@ class MongoLedger(LedgerStore):
             strand, number = entries[-1].strand, entries[-1].number
             place = {"$or": [{"s": strand, "n": {"$gt": number}}, {"s": {"$gt": strand}}]}
 
-    def find(self, query: LedgerQuery) -> Iterator[Entry]:
+    def find(self, query: LedgerQuery, *, limit_s: float | None = None) -> Iterator[Entry]:
         order = [("at", ASCENDING), ("s", ASCENDING), ("n", ASCENDING)]
-        with self._connection.call(patient=True) as database:
+        until = None if limit_s is None else time.monotonic() + limit_s
+        with self._connection.call(patient=True, limit_s=limit_s) as database:
             # The names first: they are small, and no cursor stays open while the caller thinks.
             names = [row["_id"] for row in database[COLLECTION].find(_filter(query), {"_id": 1}).sort(order)]
         for start in range(0, len(names), _PORTION):
             some = names[start : start + _PORTION]
-            with self._connection.call(patient=True) as database:
+            left_s = None if until is None else max(until - time.monotonic(), 0.001)
+            with self._connection.call(patient=True, limit_s=left_s) as database:
                 entries = [entry_of(row) for row in database[COLLECTION].find({"_id": {"$in": some}}).sort(order)]
             yield from entries
 

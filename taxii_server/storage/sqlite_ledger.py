@@ -91,7 +91,7 @@ class SQLiteLedger(LedgerStore):
         with self._database.writing_connection(firm=firm) as connection:
             connection.db.executemany(_INSERT, map(astuple, entries))
 
-    def heads(self) -> list[Head]:
+    def heads(self, *, limit_s: float | None = None) -> list[Head]:
         with self._database.connection() as connection:
             return [Head(*row) for row in connection.db.execute(_HEADS)]
 
@@ -115,7 +115,7 @@ class SQLiteLedger(LedgerStore):
                 return
             place = (entries[-1].strand, entries[-1].number)
 
-    def find(self, query: LedgerQuery) -> Iterator[Entry]:
+    def find(self, query: LedgerQuery, *, limit_s: float | None = None) -> Iterator[Entry]:
         conditions, values = _conditions(query)
         with self._database.connection() as connection:
             # The names first: they are small, and no statement stays open while the caller thinks.
