@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from taxii_server.errors import StorageError
 from taxii_server.model import POSITION_MAX
 
 #: Kinds of entries that name the heads of other strands.
@@ -63,6 +64,13 @@ class LedgerQuery:
     until: int = POSITION_MAX
 
 
+class PlaceTaken(StorageError):
+    """Another entry has the place of this one."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(f"the ledger has another entry {entry.number} of strand {entry.strand}")
+
+
 class LedgerStore(ABC):
     """The entries of one database. Safe to use from several threads and processes, also beside writers of records."""
 
@@ -73,6 +81,24 @@ class LedgerStore(ABC):
         Raises StorageUnavailable; then none of them, all, or the first few of them are there. An entry whose strand
         and number are taken is never overwritten: that is a StorageError.
         """
+
+    @abstractmethod
+    def adopt(self, entries: Sequence[Entry]) -> None:
+        """Add those of these entries that are not there yet, as `append` does with firm ones.
+
+        Raises PlaceTaken when another entry has the place of one of them, StorageUnavailable as `append` does.
+        """
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Bring into the database what this machine has written and is on its way there, if there is such a way.
+
+        Every method that reads does so by itself. Raises StorageUnavailable.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what it holds, after `settle` as far as that is possible."""
 
     @abstractmethod
     def heads(self, *, limit_s: float | None = None) -> list[Head]:

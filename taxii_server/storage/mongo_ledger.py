@@ -12,8 +12,9 @@ from typing import Any
 
 from bson import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import BulkWriteError
 
-from taxii_server.storage.ledger import Entry, Head, LedgerQuery, LedgerStore
+from taxii_server.storage.ledger import Entry, Head, LedgerQuery, LedgerStore, PlaceTaken
 from taxii_server.storage.mongo_connection import Connection, Document
 
 COLLECTION = "ledger"
@@ -28,6 +29,7 @@ INDEXES = [
     IndexModel([("k", ASCENDING)], name="kind"),
 ]
 _PORTION = 500
+_DUPLICATE = 11000
 
 
 class MongoLedger(LedgerStore):
@@ -40,6 +42,32 @@ class MongoLedger(LedgerStore):
         with self._connection.call() as database:
             # Not insert_one: after an error of the write concern the driver repeats only this one.
             database[COLLECTION].insert_many([document_of(entry) for entry in entries])
+
+    def adopt(self, entries: Sequence[Entry]) -> None:
+        with self._connection.call() as database:
+            ledger, missing = database[COLLECTION], entries
+            # Others may adopt the same ones at the same time.
+            while missing:
+                try:
+                    # In their order: whoever reads meanwhile finds the beginning of a strand without gaps.
+                    ledger.insert_many([document_of(entry) for entry in missing])
+                except BulkWriteError as error:
+                    if any(each["code"] != _DUPLICATE for each in error.details["writeErrors"]):
+                        raise
+                    places = [{"s": each.strand, "n": Int64(each.number)} for each in missing]
+                    present = {(row["s"], row["n"]): row["h"] for row in ledger.find({"$or": places})}
+                    for each in missing:
+                        if present.get((each.strand, each.number), each.hash) != each.hash:
+                            raise PlaceTaken(each) from error
+                    missing = [each for each in missing if (each.strand, each.number) not in present]
+                else:
+                    return
+
+    def settle(self) -> None:
+        """Nothing is on its way: `append` waits until it is there."""
+
+    def close(self) -> None:
+        """Nothing is held but the connection, which is the store's."""
 
     def heads(self, *, limit_s: float | None = None) -> list[Head]:
         last: list[Mapping[str, Any]] = [

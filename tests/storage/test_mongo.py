@@ -32,6 +32,7 @@ from taxii_server.storage.ledger import Entry, LedgerQuery
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_connection import Connection
 from taxii_server.storage.mongo_health import replica_set_of
+from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
 from tests.mongo import Node, make_primary, running_mongod, with_database
@@ -125,6 +126,7 @@ class TestContract(HealthContract, ChoresContract, WholeContract, QuarantineCont
             assert isinstance(store, MongoStore)
             store.close()
             store._connection = Connection(NOBODY_LISTENS, timeout_s=5, write_timeout_s=5, event_listeners=())
+            store._ledger = MongoLedger(store._connection)
 
         return break_it
 
