@@ -66,14 +66,19 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 
 @contextmanager
-def a_server(config: Path, url: str, ledger: bool) -> Iterator[int]:
-    """The port of a server process of one worker."""
+def a_server(config: Path, url: str, ledger: bool, spool: str = "") -> Iterator[int]:
+    """The port of a server process of one worker; `spool` is the folder of ledger_spool."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     command = [sys.executable, "-m", "taxii_server", "--config", str(config), "--store", url]
     command += ["serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    settings = {"LEDGER": str(ledger).lower(), "LOG_LEVEL": "error", "ANONYMOUS_PARTNER": "reader"}
+    settings = {
+        "LEDGER": str(ledger).lower(),
+        "LEDGER_SPOOL": spool,
+        "LOG_LEVEL": "error",
+        "ANONYMOUS_PARTNER": "reader",
+    }
     # A benchmark asks more often than any partner may.
     settings |= {"ADDRESS_REQUESTS_PER_MINUTE": "0", "PARTNER_REQUESTS_PER_MINUTE": "0"}
     environment = os.environ | {f"TAXII_SERVER_{name}": value for name, value in settings.items()}
@@ -111,8 +116,8 @@ def crowd(port: int, clients: int = 4) -> Callable[[], object]:
     return lambda: [each.result() for each in [pool.submit(ask) for ask in asks]]
 
 
-def measure(name: str, url: str, folder: Path, runs: int) -> None:
-    """The rows of one store."""
+def measure(name: str, url: str, folder: Path, runs: int, *, spools: bool = False) -> None:
+    """The rows of one store, also by way of the disk of the hub where it `spools`."""
     for file, text in FILES.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text)
@@ -126,6 +131,10 @@ def measure(name: str, url: str, folder: Path, runs: int) -> None:
     with a_server(config, url, False) as off, a_server(config, url, True) as on:
         compare(f"{name}, one client", http(off), http(on), runs)
         compare(f"{name}, four at a time", crowd(off), crowd(on), runs // 2)
+    if spools:
+        with a_server(config, url, False) as off, a_server(config, url, True, str(folder / "spool")) as on:
+            compare(f"{name} with ledger_spool, one client", http(off), http(on), runs)
+            compare(f"{name} with ledger_spool, four at a time", crowd(off), crowd(on), runs // 2)
     entry = next(store.ledger.find(LedgerQuery(kinds=("delivered",))))
     print(f"| {name}, an entry for {PAGE} objects: {len(entry.items)} bytes of items, {len(entry.facts)} of facts ||||")
     store.close()
@@ -153,7 +162,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measure("SQLite", str(Path(folder) / "hub.db"), Path(folder), arguments.runs)
     with mongo(arguments.mongo) as url, tempfile.TemporaryDirectory() as folder:
-        measure("MongoDB", url, Path(folder), arguments.runs)
+        measure("MongoDB", url, Path(folder), arguments.runs, spools=True)
 
 
 if __name__ == "__main__":

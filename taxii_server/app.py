@@ -27,7 +27,7 @@ from taxii_server.service.readiness import KEPT_S, Readiness
 from taxii_server.service.refresh import Refresher
 from taxii_server.service.upkeep import Upkeep
 from taxii_server.settings import Settings
-from taxii_server.storage import open_store
+from taxii_server.storage import store_of
 from taxii_server.storage.base import Store
 from taxii_server.telemetry.counts import Counter
 from taxii_server.telemetry.facts import Facts
@@ -69,7 +69,7 @@ def create_app(
     starts with a configuration that does not hold. Without `background` there is no thread that follows the
     store: every request looks for changes itself.
     """
-    store = store or open_store(settings.store, writes_together=settings.posts_per_commit)
+    store = store or store_of(settings)
     if meter.counts:
         watch(store, timed(meter))
         store.wrote_together = lambda count: meter.observe(GROUP_SIZE, count)

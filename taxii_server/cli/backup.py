@@ -14,8 +14,7 @@ from taxii_server.cli.context import Command, Session, err, pass_session, progre
 from taxii_server.cli.tables import print_json
 from taxii_server.service.backup import Backup, Manifest, Progress, make_backup
 from taxii_server.service.backup import restore as restore_backup
-from taxii_server.settings.table import is_mongodb
-from taxii_server.storage import open_store
+from taxii_server.storage import store_of
 from taxii_server.times import format_position, parse_instant
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON, for scripts.")
@@ -37,12 +36,12 @@ def backup(session: Session, file: Path, force: bool, as_json: bool) -> None:
     Example:
       taxii-server backup /mnt/elsewhere/hub-2026-01-31.zip
     """
-    url = session.settings().store
-    store = open_store(url)
+    settings = session.settings()
+    store = store_of(settings)
     try:
         store.state()  # says so when there is no store yet
         with _bars() as progress:
-            kind = "mongodb" if is_mongodb(url) else "sqlite"
+            kind = "mongodb" if settings.uses_mongodb else "sqlite"
             manifest, digest = make_backup(store, kind, file, force=force, progress=progress)
     finally:
         store.close()
@@ -90,7 +89,7 @@ def restore(
             else:
                 err.print(f"[green]ok[/green] {escape(str(file))}: {_counted(found.manifest)}")
             return
-        store = open_store(session.settings().store)
+        store = store_of(session.settings())
         try:
             with _bars() as progress:
                 done = restore_backup(found, store, force=force, clock=clock, progress=progress)

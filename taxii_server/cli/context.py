@@ -34,7 +34,7 @@ from taxii_server.cli.naming import require_known
 from taxii_server.errors import ConfigError, NotFound, Problem, TaxiiServerError
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings, masked, why_unreadable
-from taxii_server.storage import open_store
+from taxii_server.storage import store_of
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -63,7 +63,7 @@ class Session:
         """
         settings = settings or self.settings()
         require_private(settings)
-        store = open_store(settings.store)
+        store = store_of(settings)
         try:
             store.prepare()
             hub = Hub(settings, store)

@@ -22,7 +22,7 @@ from taxii_server.service.ledger import Ledger
 from taxii_server.service.ledger_items import FORMS
 from taxii_server.service.pruning import prune
 from taxii_server.settings.rows import unknown
-from taxii_server.storage import open_store
+from taxii_server.storage import store_of
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import Head
 from taxii_server.times import format_position, parse_instant
@@ -196,7 +196,7 @@ def heads(session: Session, as_json: bool) -> None:
 @contextmanager
 def _store(session: Session) -> Iterator[Store]:
     """The store of the settings, not prepared: a check must not repair anything."""
-    store = open_store(session.settings().store)
+    store = store_of(session.settings())
     try:
         store.state()  # says so when there is no store yet
         yield store

@@ -23,7 +23,7 @@ from taxii_server.service.explaining import who_can as who_can_read
 from taxii_server.service.guard_audit import Found, guard_audit
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings, why_unreadable
-from taxii_server.storage import open_store
+from taxii_server.storage import store_of
 from taxii_server.storage.base import Store
 
 _CONFIG, _COLLECTIONS, _SERVER = "config/", "collections/", "server.toml"
@@ -183,7 +183,7 @@ def who_can(session: Session, object_id: str, as_json: bool) -> None:
 @contextmanager
 def _untouched(settings: Settings) -> Iterator[Store]:
     """The store of the settings as it is: neither prepared nor given a configuration."""
-    store = open_store(settings.store)
+    store = store_of(settings)
     try:
         store.state()  # says so when there is no store yet
         yield store

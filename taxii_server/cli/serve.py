@@ -23,7 +23,7 @@ from taxii_server.server import Server
 from taxii_server.service.hub import Hub
 from taxii_server.serving.tls import make_context, warnings_of
 from taxii_server.settings import Settings, masked
-from taxii_server.storage import open_store
+from taxii_server.storage import store_of
 from taxii_server.telemetry.prometheus import open_meter
 from taxii_server.telemetry.tracing import require_tracing
 
@@ -106,7 +106,7 @@ def apply_again(
     """
     try:
         settings = read_settings()
-        store = open_store(running.store)
+        store = store_of(running)
         try:
             applied = Hub(settings, store, meter).apply(lambda: read_files(read_settings()), applied_by)
         finally:

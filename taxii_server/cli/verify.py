@@ -10,7 +10,7 @@ import click
 from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
 from taxii_server.cli.tables import print_json, print_rows
 from taxii_server.service.verify import Report, Verifier
-from taxii_server.storage import open_store
+from taxii_server.storage import store_of
 
 _FAULTS = ("part", "where", "what is wrong", "repair")
 _HOW = {True: "repairable", False: "by hand"}
@@ -31,7 +31,7 @@ def verify(session: Session, repair: bool, as_json: bool) -> None:
       taxii-server verify
       taxii-server verify --repair
     """
-    store = open_store(session.settings().store)
+    store = store_of(session.settings())
     try:
         store.state()  # says so when there is no store yet
         with progress_bar("", rate=True) as advance:

@@ -15,7 +15,7 @@ from taxii_server.migrate.names import choose_names, kept_ids
 from taxii_server.migrate.old import OldServer
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings
-from taxii_server.storage import open_store
+from taxii_server.storage import open_store, store_of
 from taxii_server.storage.base import Store
 
 _HOW = (
@@ -46,7 +46,7 @@ def existing(settings: Settings) -> Store | None:
     """The store of the settings as it is; None when there is none yet. Raises StorageUnavailable."""
     if not settings.uses_mongodb and not Path(settings.store.removeprefix("sqlite:///")).exists():
         return None
-    store = open_store(settings.store)
+    store = store_of(settings)
     try:
         store.state()
     except StorageUnavailable:

@@ -26,7 +26,7 @@ from typing import IO, Any
 import orjson
 
 from taxii_server import __version__
-from taxii_server.errors import TaxiiServerError
+from taxii_server.errors import StorageError, TaxiiServerError
 from taxii_server.model import POSITION_UNIT
 from taxii_server.service.filling import terms_of_text
 from taxii_server.storage.base import Store
@@ -149,6 +149,7 @@ def make_backup(
 
 def _write(store: Store, source: str, file: IO[bytes], progress: Progress) -> Manifest:
     parts: dict[str, PartSum] = {}
+    store.ledger.settle()
     with (
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=_LEVEL) as archive,
         store.whole.snapshot() as snapshot,
@@ -309,6 +310,9 @@ def restore(
         )
     backup.check(lambda part, done, of: progress(f"checking {part}", done, of))
     highest = max(present, clock, manifest.clock, whole.last_position())
+    with suppress(StorageError):
+        # What this machine still had for the ledger that is replaced belongs to that one.
+        store.ledger.settle()
     with whole.replace() as loading:
         for part in PARTS:
             of = manifest.parts[part].rows

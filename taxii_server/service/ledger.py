@@ -128,7 +128,7 @@ class Ledger:
         head = self._heads.pop(os.getpid(), None)
         notes = [note for job in jobs for note in job.notes]
         try:
-            entries = self._entries(head, notes)
+            entries = self._entries(head, notes, limit_s)
             self._store.ledger.append(entries, firm=any(note.firm for note in notes))
         except StorageError as failure:
             self._meter.count(LEDGER_FAILED)
@@ -140,15 +140,15 @@ class Ledger:
         self._heads[os.getpid()] = Head(last.strand, last.number, last.hash)
         return [None] * len(jobs)
 
-    def _entries(self, head: Head | None, notes: Sequence[Note]) -> list[Entry]:
+    def _entries(self, head: Head | None, notes: Sequence[Note], limit_s: float) -> list[Entry]:
         if self._key is None:
             self._key = ledger_key(self._store)
         all_notes = list(notes)
         if head is None:
             head = Head(secrets.token_hex(16), 0, NO_HASH)
-            all_notes.insert(0, self._naming("opened", head.strand))
+            all_notes.insert(0, self._naming("opened", head.strand, limit_s))
         elif head.number // NAMING_EVERY < (head.number + len(notes)) // NAMING_EVERY:
-            all_notes.insert(0, self._naming("heads", head.strand))
+            all_notes.insert(0, self._naming("heads", head.strand, limit_s))
         present = self._store.present()
         entries: list[Entry] = []
         for note in all_notes:
@@ -157,13 +157,16 @@ class Ledger:
             head = Head(entry.strand, entry.number, entry.hash)
         return entries
 
-    def _naming(self, kind: str, strand: str) -> Note:
+    def _naming(self, kind: str, strand: str, limit_s: float) -> Note:
         """Names the last entries of all other strands, except those that some entry has named already."""
+        ledger, until = self._store.ledger, time.monotonic() + limit_s
         named: set[Head] = set()
-        for entry in self._store.ledger.find(LedgerQuery(kinds=NAMING)):
+        # With a limit: whoever asked for a page waits for it.
+        for entry in ledger.find(LedgerQuery(kinds=NAMING), limit_s=limit_s):
             with suppress(ValueError):  # damaged: a check tells, and the heads are named once more
                 named.update(named_heads(entry))
-        loose = [head for head in self._store.ledger.heads() if head.strand != strand and head not in named]
+        heads = ledger.heads(limit_s=max(until - time.monotonic(), 0.001))
+        loose = [head for head in heads if head.strand != strand and head not in named]
         return Note(kind, {"heads": [[head.strand, head.number, head.hash.hex()] for head in loose]})
 
 

@@ -71,7 +71,15 @@ class Refresher:
         if self._thread is not None:
             self._thread.join(timeout=5)
 
+    def _settle(self) -> None:
+        """Let the database have what processes of this machine that are gone had for the ledger."""
+        try:
+            self._hub.store.ledger.settle()
+        except Exception as error:  # noqa: BLE001 - as below; whoever adds an entry tries again
+            _log.error("entries of the ledger wait on the disk: %s", error)
+
     def _run(self) -> None:
+        self._settle()
         while not self._stop.wait(self._every_s):
             self._try()
 

@@ -81,6 +81,7 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         while self.clients.connections and time.monotonic() < until:
             self._turn(0.2)
         threads.end()
+        self._hub.store.ledger.close()
         self.clients.close()
         self.poller.close()
         # The queue stays open until the process ends: a thread that is still at work tells it its end, and would write
@@ -109,10 +110,15 @@ class TaxiiWorker(ThreadWorker):  # type: ignore[misc]
         self._next_sweep = now + _SWEEP_S
         self.clients.expire(now)
 
+    @property
+    def _hub(self) -> Hub:
+        hub: Hub = self.wsgi.extensions["taxii_server"]
+        return hub
+
     def _tell_gauges(self) -> None:
         """How this worker is, for the metrics."""
         memory = resident_bytes()
-        hub: Hub = self.wsgi.extensions["taxii_server"]
+        hub = self._hub
         epoch = 0 if hub.in_force is None else hub.in_force.epoch
         numbers: dict[Metric, float] = {
             metering.WORKERS: 1,

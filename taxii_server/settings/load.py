@@ -42,7 +42,7 @@ _SQLITE = "sqlite:///"
 _FILE = "_file"
 _PATHS = (
     "store", "collections_dir", "tls_certificate", "tls_key", "tls_chain", "tls_client_ca", "oidc_jwks", "mirrors_file",
-    "mirrors_dir",
+    "mirrors_dir", "ledger_spool",
 )  # fmt: skip
 
 

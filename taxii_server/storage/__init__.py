@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from taxii_server.errors import ConfigError, Problem
+from taxii_server.settings import Settings
 from taxii_server.storage.base import Store
 from taxii_server.storage.sqlite import SQLiteStore
 from taxii_server.storage.sqlite_connection import FORKS
 from taxii_server.storage.together import WRITES_TOGETHER
 
-__all__ = ["Store", "is_spoilt_by_fork", "open_store"]
+__all__ = ["Store", "is_spoilt_by_fork", "open_store", "store_of"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _KNOWN = "known: a path, sqlite:///relative/path, sqlite:////absolute/path, mongodb://..., mongodb+srv://..."
 
 
-def open_store(url: str, *, writes_together: int = WRITES_TOGETHER) -> Store:
+def open_store(url: str, *, writes_together: int = WRITES_TOGETHER, ledger_spool: str = "") -> Store:
     """The store that a URL names, not yet prepared and not yet connected.
 
     A path or `sqlite:///path` is an SQLite file (three slashes and a relative path, four and an absolute one,
     as everywhere in Python); `mongodb://` and `mongodb+srv://` are MongoDB. Raises ConfigError for anything else.
-    Up to `writes_together` writes that come at the same time share one transaction.
+    Up to `writes_together` writes that come at the same time share one transaction. `ledger_spool` is a folder of this
+    machine by way of which the ledger goes into MongoDB; empty, and on SQLite, it goes there at once.
     """
     match = _SCHEME.match(url)
     scheme = match[1].lower() if match else ""
@@ -29,7 +32,8 @@ def open_store(url: str, *, writes_together: int = WRITES_TOGETHER) -> Store:
         # Imported here: who runs on SQLite does not wait for the driver.
         from taxii_server.storage.mongo import MongoStore
 
-        return MongoStore(scheme + url[len(scheme) :], writes_together=writes_together)
+        spool = Path(ledger_spool) if ledger_spool else None
+        return MongoStore(scheme + url[len(scheme) :], writes_together=writes_together, ledger_spool=spool)
     if scheme == "sqlite":
         path = url[len("sqlite:///") :] if url.lower().startswith("sqlite:///") else ""
     elif scheme:
@@ -40,6 +44,11 @@ def open_store(url: str, *, writes_together: int = WRITES_TOGETHER) -> Store:
     if not path or path == ":memory:" or "\0" in path:
         raise _refused("a store needs the path of a file")
     return SQLiteStore(path, writes_together=writes_together)
+
+
+def store_of(settings: Settings) -> Store:
+    """The store that the settings name, as `open_store`."""
+    return open_store(settings.store, writes_together=settings.posts_per_commit, ledger_spool=settings.ledger_spool)
 
 
 def is_spoilt_by_fork() -> bool:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from taxii_server.errors import StorageError
 from taxii_server.model import POSITION_MAX
 
 #: Kinds of entries that name the heads of other strands.
@@ -63,6 +64,13 @@ class LedgerQuery:
     until: int = POSITION_MAX
 
 
+class PlaceTaken(StorageError):
+    """Another entry has the place of this one."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(f"the ledger has another entry {entry.number} of strand {entry.strand}")
+
+
 class LedgerStore(ABC):
     """The entries of one database. Safe to use from several threads and processes, also beside writers of records."""
 
@@ -75,8 +83,29 @@ class LedgerStore(ABC):
         """
 
     @abstractmethod
-    def heads(self) -> list[Head]:
-        """The last entry of each strand, ascending by strand. Costs by the number of strands, not of entries."""
+    def adopt(self, entries: Sequence[Entry]) -> None:
+        """Add those of these entries that are not there yet, as `append` does with firm ones.
+
+        Raises PlaceTaken when another entry has the place of one of them, StorageUnavailable as `append` does.
+        """
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Bring into the database what this machine has written and is on its way there, if there is such a way.
+
+        Every method that reads does so by itself. Raises StorageUnavailable.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what it holds, after `settle` as far as that is possible."""
+
+    @abstractmethod
+    def heads(self, *, limit_s: float | None = None) -> list[Head]:
+        """The last entry of each strand, ascending by strand. Costs by the number of strands, not of entries.
+
+        Raises StorageUnavailable after `limit_s`; None: as long as operators wait, a minute at least.
+        """
 
     @abstractmethod
     def count(self) -> int:
@@ -91,8 +120,8 @@ class LedgerStore(ABC):
         """All entries, ascending by strand and number. Those that are added meanwhile may be among them."""
 
     @abstractmethod
-    def find(self, query: LedgerQuery) -> Iterator[Entry]:
-        """The entries that satisfy the query, ascending by time."""
+    def find(self, query: LedgerQuery, *, limit_s: float | None = None) -> Iterator[Entry]:
+        """The entries that satisfy the query, ascending by time. `limit_s`: for all of them, as `heads`."""
 
     @abstractmethod
     def latest(self, partner: str, limit: int) -> list[Entry]:

@@ -8,10 +8,12 @@ Why one clock document
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 from bson import Int64
 from pymongo import ASCENDING, DESCENDING
@@ -37,6 +39,7 @@ from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage import mongo_statuses as statuses_of
 from taxii_server.storage import mongo_writes as steps
 from taxii_server.storage.base import EventPlanner, Planner, Store, group_by_id, require_epoch
+from taxii_server.storage.ledger import LedgerStore
 from taxii_server.storage.mongo_chores import MongoChores
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, NOT_PREPARED, Connection, Document
 from taxii_server.storage.mongo_events import InsideMongo
@@ -44,6 +47,7 @@ from taxii_server.storage.mongo_health import MongoHealth
 from taxii_server.storage.mongo_inspection import MongoInspection
 from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.mongo_quarantine import MongoQuarantine
+from taxii_server.storage.mongo_spool import SpooledLedger
 from taxii_server.storage.mongo_whole import MongoWhole
 from taxii_server.storage.positions import NEXT, positions_after, rounded_up
 from taxii_server.storage.together import WRITES_TOGETHER, Joined, Together, Write, join, share_no_id, with_those_alone
@@ -55,7 +59,8 @@ class MongoStore(Store):
 
     Connects at first use, once in each process: a store may be made before a server forks its workers.
     `timeout_s` limits a read, `write_timeout_s` a write with the time it waits for its turn. Up to `writes_together`
-    writes of this process that wait for their turn share one transaction (together.py).
+    writes of this process that wait for their turn share one transaction (together.py). With `ledger_spool`, entries of
+    the ledger go by way of this folder (mongo_spool.py).
     Raises ConfigError when the URL cannot be read.
     """
 
@@ -68,6 +73,7 @@ class MongoStore(Store):
         write_timeout_s: float = 30.0,
         event_listeners: Sequence[CommandListener] = (),
         writes_together: int = WRITES_TOGETHER,
+        ledger_spool: Path | None = None,
     ) -> None:
         self._now = now
         self._connection = Connection(
@@ -82,12 +88,14 @@ class MongoStore(Store):
         )
         self._statuses = Together(self._save_statuses, wait_s=timeout_s)
         self._sweeps = statuses_of.Sweeps()
+        ledger = MongoLedger(self._connection)
+        self._ledger = SpooledLedger(ledger, ledger_spool, self._mark) if ledger_spool else ledger
         #: whether there may be records whose terms are not known: nobody adds any
         self._may_lack_terms = True
 
     @property
-    def ledger(self) -> MongoLedger:
-        return MongoLedger(self._connection)
+    def ledger(self) -> LedgerStore:
+        return self._ledger
 
     # ---- life
 
@@ -96,6 +104,7 @@ class MongoStore(Store):
             schema.prepare(database)
 
     def close(self) -> None:
+        self._ledger.close()
         self._connection.close()
 
     def state(self) -> StoreState:
@@ -104,6 +113,10 @@ class MongoStore(Store):
 
     def secret(self) -> bytes:
         return bytes(self._meta("secret")["value"])
+
+    def _mark(self) -> str:
+        """A name of this database that tells nothing of its secret."""
+        return hashlib.sha256(b"taxii ledger spool" + self.secret()).hexdigest()[:16]
 
     def _meta(self, key: str) -> Document:
         with self._connection.call() as database:

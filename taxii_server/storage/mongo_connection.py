@@ -135,14 +135,14 @@ class Connection:
         return self._process().database
 
     @contextmanager
-    def call(self, *, patient: bool = False) -> Iterator[Database[Document]]:
+    def call(self, *, patient: bool = False, limit_s: float | None = None) -> Iterator[Database[Document]]:
         """The database for single commands: `timeout_s` for all of them, our errors instead of the driver's.
 
-        `patient`: for what operators wait for, a minute at least.
+        `patient`: for what operators wait for, a minute at least. `limit_s`: in place of both.
         """
         with self._translated():
             self._await_primary()
-            with pymongo.timeout(self._limit_s(patient)):
+            with pymongo.timeout(self._limit_s(patient) if limit_s is None else limit_s):
                 yield self.database()
 
     @contextmanager

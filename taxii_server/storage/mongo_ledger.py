@@ -6,13 +6,15 @@ for anything. An entry is on the journals of a majority when `append` returns.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bson import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import BulkWriteError
 
-from taxii_server.storage.ledger import Entry, Head, LedgerQuery, LedgerStore
+from taxii_server.storage.ledger import Entry, Head, LedgerQuery, LedgerStore, PlaceTaken
 from taxii_server.storage.mongo_connection import Connection, Document
 
 COLLECTION = "ledger"
@@ -27,6 +29,7 @@ INDEXES = [
     IndexModel([("k", ASCENDING)], name="kind"),
 ]
 _PORTION = 500
+_DUPLICATE = 11000
 
 
 class MongoLedger(LedgerStore):
@@ -40,12 +43,38 @@ class MongoLedger(LedgerStore):
             # Not insert_one: after an error of the write concern the driver repeats only this one.
             database[COLLECTION].insert_many([document_of(entry) for entry in entries])
 
-    def heads(self) -> list[Head]:
+    def adopt(self, entries: Sequence[Entry]) -> None:
+        with self._connection.call() as database:
+            ledger, missing = database[COLLECTION], entries
+            # Others may adopt the same ones at the same time.
+            while missing:
+                try:
+                    # In their order: whoever reads meanwhile finds the beginning of a strand without gaps.
+                    ledger.insert_many([document_of(entry) for entry in missing])
+                except BulkWriteError as error:
+                    if any(each["code"] != _DUPLICATE for each in error.details["writeErrors"]):
+                        raise
+                    places = [{"s": each.strand, "n": Int64(each.number)} for each in missing]
+                    present = {(row["s"], row["n"]): row["h"] for row in ledger.find({"$or": places})}
+                    for each in missing:
+                        if present.get((each.strand, each.number), each.hash) != each.hash:
+                            raise PlaceTaken(each) from error
+                    missing = [each for each in missing if (each.strand, each.number) not in present]
+                else:
+                    return
+
+    def settle(self) -> None:
+        """Nothing is on its way: `append` waits until it is there."""
+
+    def close(self) -> None:
+        """Nothing is held but the connection, which is the store's."""
+
+    def heads(self, *, limit_s: float | None = None) -> list[Head]:
         last: list[Mapping[str, Any]] = [
             {"$sort": {"s": ASCENDING, "n": DESCENDING}},
             {"$group": {"_id": "$s", "n": {"$first": "$n"}, "h": {"$first": "$h"}}},
         ]
-        with self._connection.call(patient=True) as database:
+        with self._connection.call(patient=True, limit_s=limit_s) as database:
             rows = list(database[COLLECTION].aggregate(last, hint=_BACKWARDS))
         return sorted(Head(row["_id"], row["n"], row["h"]) for row in rows)
 
@@ -69,14 +98,16 @@ class MongoLedger(LedgerStore):
             strand, number = entries[-1].strand, entries[-1].number
             place = {"$or": [{"s": strand, "n": {"$gt": number}}, {"s": {"$gt": strand}}]}
 
-    def find(self, query: LedgerQuery) -> Iterator[Entry]:
+    def find(self, query: LedgerQuery, *, limit_s: float | None = None) -> Iterator[Entry]:
         order = [("at", ASCENDING), ("s", ASCENDING), ("n", ASCENDING)]
-        with self._connection.call(patient=True) as database:
+        until = None if limit_s is None else time.monotonic() + limit_s
+        with self._connection.call(patient=True, limit_s=limit_s) as database:
             # The names first: they are small, and no cursor stays open while the caller thinks.
             names = [row["_id"] for row in database[COLLECTION].find(_filter(query), {"_id": 1}).sort(order)]
         for start in range(0, len(names), _PORTION):
             some = names[start : start + _PORTION]
-            with self._connection.call(patient=True) as database:
+            left_s = None if until is None else max(until - time.monotonic(), 0.001)
+            with self._connection.call(patient=True, limit_s=left_s) as database:
                 entries = [entry_of(row) for row in database[COLLECTION].find({"_id": {"$in": some}}).sort(order)]
             yield from entries
 

@@ -14,7 +14,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from taxii_server.errors import SchemaTooNew, StorageError
-from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery, LedgerStore
+from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery, LedgerStore, PlaceTaken
 from taxii_server.storage.sqlite_connection import Database
 
 #: Marks a file as a ledger of ours ("TAXL").
@@ -44,6 +44,7 @@ _CREATE = (
     f"CREATE INDEX entries_naming ON entries (strand) WHERE kind IN {NAMING}",
 )
 _INSERT = f"INSERT INTO entries ({_COLUMNS}) VALUES ({', '.join('?' * 12)})"  # noqa: S608
+_HASH = "SELECT hash FROM entries WHERE strand = ? AND number = ?"
 # One look per strand: GROUP BY would read the whole index.
 _HEADS = """
     WITH RECURSIVE strands (strand) AS (
@@ -91,7 +92,20 @@ class SQLiteLedger(LedgerStore):
         with self._database.writing_connection(firm=firm) as connection:
             connection.db.executemany(_INSERT, map(astuple, entries))
 
-    def heads(self) -> list[Head]:
+    def adopt(self, entries: Sequence[Entry]) -> None:
+        with self._database.writing_connection(firm=True) as connection:
+            for entry in entries:
+                place = entry.strand, entry.number
+                found = connection.db.execute(_HASH, place).fetchone()
+                if found is None:
+                    connection.db.execute(_INSERT, astuple(entry))
+                elif found != (entry.hash,):
+                    raise PlaceTaken(entry)
+
+    def settle(self) -> None:
+        """Nothing is on its way: `append` waits until it is there."""
+
+    def heads(self, *, limit_s: float | None = None) -> list[Head]:
         with self._database.connection() as connection:
             return [Head(*row) for row in connection.db.execute(_HEADS)]
 
@@ -115,7 +129,7 @@ class SQLiteLedger(LedgerStore):
                 return
             place = (entries[-1].strand, entries[-1].number)
 
-    def find(self, query: LedgerQuery) -> Iterator[Entry]:
+    def find(self, query: LedgerQuery, *, limit_s: float | None = None) -> Iterator[Entry]:
         conditions, values = _conditions(query)
         with self._database.connection() as connection:
             # The names first: they are small, and no statement stays open while the caller thinks.

@@ -359,3 +359,32 @@ def test_a_server_that_is_ready_one_that_is_not_and_none(monkeypatch: pytest.Mon
     assert said(of_machine.look_at_server(settings))[0][0] == "failure"
     monkeypatch.setattr(of_machine, "_ready", lambda host, settings: 200)
     assert said(of_machine.look_at_server(settings))[0][0] == "ok"
+
+
+@pytest.mark.parametrize(("kind", "level"), [("ext4", "ok"), ("", "ok"), ("tmpfs", "failure"), ("overlay", "failure")])
+def test_the_folder_of_the_ledger_outlives_a_restart(
+    hub: Hub, tmp_path: Path, kind: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "var/spool"
+    settings = hub.settings(store="mongodb://127.0.0.1/hub", ledger_spool=str(folder))
+    monkeypatch.setattr(of_machine, "_file_system", lambda place: kind)
+    assert [each[0] for each in said(of_machine.look_at_spool(settings))] == [level]
+    assert not folder.exists(), "doctor changes nothing"
+    assert list(of_machine.look_at_spool(hub.settings(ledger_spool=str(folder)))) == [], "SQLite has no use for it"
+    assert list(of_machine.look_at_spool(hub.settings(store="mongodb://127.0.0.1/hub"))) == []
+
+
+def test_what_is_wrong_with_the_folder_of_the_ledger(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_machine, "_file_system", lambda place: "ext4")
+    settings = hub.settings(store="mongodb://127.0.0.1/hub", ledger_spool=str(tmp_path / "spool"))
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "x-1-y.damaged").touch()
+    assert said(of_machine.look_at_spool(settings)) == [("warning", f"{tmp_path}/spool holds x-1-y.damaged")]
+    (tmp_path / "file").touch()
+    blocked = hub.settings(store="mongodb://127.0.0.1/hub", ledger_spool=str(tmp_path / "file/spool"))
+    assert [each[0] for each in said(of_machine.look_at_spool(blocked))] == ["warning"]
+
+
+def test_the_kernel_tells_the_kind_of_a_file_system() -> None:
+    assert of_machine._file_system(Path("/proc")) == "proc"
+    assert of_machine._file_system(Path("/")) != ""

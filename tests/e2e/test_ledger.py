@@ -20,6 +20,7 @@ from tests.e2e.server import Server, lane, running, wait_until
 from tests.world import indicator, new_id
 
 SQLITE_ALONE = pytest.mark.parametrize("own_store_url", ["sqlite"], indirect=True)
+MONGODB_ALONE = pytest.mark.parametrize("own_store_url", ["mongodb"], indirect=True)
 
 
 @pytest.fixture
@@ -30,6 +31,23 @@ def hub(own_store_url: str | None, tmp_path: Path) -> Iterator[Server]:
 
 def test_every_page_that_arrived_is_recorded_whoever_is_killed(hub: Server) -> None:
     """Workers die by kill -9 in the middle of polls, at last the whole server."""
+    _kill_in_the_middle_of_polls(hub)
+
+
+@MONGODB_ALONE
+def test_the_same_by_way_of_the_disk(own_store_url: str, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    with running(tmp_path, own_store_url, settings=f'ledger_spool = "{spool}"') as hub:
+        _kill_in_the_middle_of_polls(hub)
+        assert list(spool.glob("*.entries")) == []
+    with running(tmp_path, own_store_url, settings=f'ledger_spool = "{spool}"') as hub:
+        assert hub.get(hub.objects_url(lane(0)), "rw").status_code == 200
+        assert len(list(spool.glob("*.entries"))) == 1
+        hub.stop()
+        assert list(spool.iterdir()) == [], "a server that stops leaves nothing on its disk"
+
+
+def _kill_in_the_middle_of_polls(hub: Server) -> None:
     body = [indicator() for _ in range(200)]
     assert hub.post(lane(0), body, "admin").json()["success_count"] == len(body)
     url = hub.objects_url(lane(0))

@@ -493,6 +493,24 @@ def test_a_ledger_written_anew_differs_from_the_heads_that_were_written_down(
     assert (strand, number, what) == (head.strand, head.number, "is another one than the anchor names")
 
 
+def test_a_strand_that_begins_looks_for_the_others_within_the_time_of_its_write(
+    site: Site, strands: list[list[Entry]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[object] = []
+    kind = type(site.hub.store.ledger)
+    for name in ("find", "heads"):
+        method = getattr(kind, name)
+
+        def noted(*arguments: object, method: Callable[..., object] = method, **more: object) -> object:
+            limits.append(more["limit_s"])
+            return method(*arguments, **more)
+
+        monkeypatch.setattr(kind, name, noted)
+    site.page("carol", hub=site.worker())
+    assert len(limits) == 2
+    assert all(isinstance(each, float) and 0 < each <= writing._WAIT_S for each in limits)
+
+
 def test_a_long_strand_names_the_others_again(
     site: Site, strands: list[list[Entry]], damage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

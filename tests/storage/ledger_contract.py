@@ -10,7 +10,7 @@ import pytest
 
 from taxii_server.errors import StorageError
 from taxii_server.storage.base import Plan, Store
-from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery
+from taxii_server.storage.ledger import NAMING, Entry, Head, LedgerQuery, PlaceTaken
 from taxii_server.times import now_position
 from tests.storage.samples import at_once, object_id
 
@@ -158,3 +158,26 @@ class LedgerContract:
 
         store.write([], plan)
         assert store.ledger.count() == 1
+
+    def test_what_is_there_already_may_be_adopted_again(self, store: Store) -> None:
+        store.ledger.append([entry("a", 1), entry("a", 3)])
+        store.ledger.adopt([entry("a", number) for number in range(1, 5)])
+        store.ledger.adopt([entry("a", number) for number in range(1, 5)])
+        assert list(store.ledger.walk()) == [entry("a", number) for number in range(1, 5)]
+
+    def test_another_entry_at_its_place_is_not_adopted(self, store: Store) -> None:
+        store.ledger.append([entry("a", 2)])
+        store.ledger.settle()
+        with pytest.raises(PlaceTaken, match="entry 2 of strand a"):
+            store.ledger.adopt([entry("b", 1), entry("a", 2, hash=b"other")])
+        assert entry("a", 2) in list(store.ledger.walk())
+
+    def test_entries_adopted_by_many_at_once_are_there_once(self, store_factory: StoreFactory) -> None:
+        stores = [store_factory() for _ in range(4)]
+        entries = [entry("a", number) for number in range(1, 101)]
+        at_once(*(lambda store=store: store.ledger.adopt(entries) for store in stores))  # type: ignore[misc]
+        assert list(stores[0].ledger.walk()) == entries
+
+    def test_the_ledger_of_a_store_is_one_object(self, store: Store) -> None:
+        """What is put in the place of a method stays there, as that which measures its time."""
+        assert store.ledger is store.ledger

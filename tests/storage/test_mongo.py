@@ -28,10 +28,11 @@ from taxii_server.model import PageQuery, Record, StoredStatus
 from taxii_server.stix.validate import OBJECT_MAX_BYTES
 from taxii_server.storage import mongo_connection, mongo_schema
 from taxii_server.storage.base import Plan, Store
-from taxii_server.storage.ledger import Entry
+from taxii_server.storage.ledger import Entry, LedgerQuery
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_connection import Connection
 from taxii_server.storage.mongo_health import replica_set_of
+from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
 from tests.mongo import Node, make_primary, running_mongod, with_database
@@ -125,6 +126,7 @@ class TestContract(HealthContract, ChoresContract, WholeContract, QuarantineCont
             assert isinstance(store, MongoStore)
             store.close()
             store._connection = Connection(NOBODY_LISTENS, timeout_s=5, write_timeout_s=5, event_listeners=())
+            store._ledger = MongoLedger(store._connection)
 
         return break_it
 
@@ -528,6 +530,20 @@ def test_a_primary_that_steps_down_before_the_majority_has_it_is_unavailable_not
     other.save_status(status)
     assert store.status(status.id, 0) == status
     other.close()
+
+
+def test_whoever_waits_for_an_answer_waits_for_the_ledger_no_longer_than_it_may(store: Store, failing: Failing) -> None:
+    """Operators wait for a minute; a page that begins a strand does not."""
+    store.ledger.append([Entry("s", 1, 1, "opened", "", "", 0, 0, "{}", b"", b"", b"h")])
+    for command, call in (
+        ("aggregate", lambda: store.ledger.heads(limit_s=0.3)),
+        ("find", lambda: list(store.ledger.find(LedgerQuery(), limit_s=0.3))),
+    ):
+        with failing(1, command, blockConnection=True, blockTimeMS=6_000), pytest.raises(StorageUnavailable):
+            call()
+    with failing(1, "aggregate", blockConnection=True, blockTimeMS=6_000):
+        assert len(store.ledger.heads()) == 1
+    assert len(list(store.ledger.find(LedgerQuery(), limit_s=5.0))) == 1
 
 
 def test_a_document_that_is_too_large_is_our_error(store: Store, label: int) -> None:

@@ -13,7 +13,13 @@ from rich.markup import escape
 from taxii_server.catalog import Catalog
 from taxii_server.cli.context import Session, out, pass_session, told
 from taxii_server.cli.doctor.finding import Finding, failure, ok, warning
-from taxii_server.cli.doctor.of_machine import look_at_clock, look_at_disk, look_at_limits, look_at_server
+from taxii_server.cli.doctor.of_machine import (
+    look_at_clock,
+    look_at_disk,
+    look_at_limits,
+    look_at_server,
+    look_at_spool,
+)
 from taxii_server.cli.doctor.of_settings import look_at_files, look_at_settings, look_at_tls
 from taxii_server.cli.doctor.of_store import look_at_store
 from taxii_server.cli.tables import json_option, on_one_line, print_found
@@ -73,6 +79,7 @@ def _examine(session: Session) -> Iterator[Finding]:
     yield from look_at_limits(settings)
     yield from look_at_clock()
     yield from look_at_disk(settings)
+    yield from look_at_spool(settings)
     yield from look_at_store(settings, catalog)
     yield from look_at_server(settings)
 

@@ -21,6 +21,8 @@ _OTHER_FILES = 256
 _WAIT_S = 3.0
 #: What adjtimex(2) answers for a clock that nobody corrects, and more room than its answer takes.
 _UNSYNCHRONISED, _TIMEX_BYTES = 5, 512
+#: File systems whose files are gone after a restart of the machine, or of the container.
+_PASSING = frozenset({"tmpfs", "ramfs", "overlay"})
 
 
 def look_at_limits(settings: Settings) -> Iterator[Finding]:
@@ -77,6 +79,44 @@ def look_at_disk(settings: Settings) -> Iterator[Finding]:
         folder = folder.parent
     usage = shutil.disk_usage(folder)
     yield room("disk", str(folder), usage.free, usage.total)
+
+
+def look_at_spool(settings: Settings) -> Iterator[Finding]:
+    """Whether the folder of ledger_spool can be written to and outlives a restart of this machine."""
+    if not (settings.uses_mongodb and settings.ledger_spool):
+        return
+    folder = Path(settings.ledger_spool)
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        do = "let the user of the server write there, or leave ledger_spool empty; pages are slower meanwhile"
+        yield warning("ledger", f"{place} cannot be written by this user (ledger_spool)", do)
+        return
+    kind = _file_system(place)
+    if kind in _PASSING:
+        do = "name a folder on a disk, or leave ledger_spool empty: what is there is lost with a restart"
+        yield failure("ledger", f"{folder} is in a file system of kind {kind} (ledger_spool)", do)
+        return
+    damaged = [each.name for each in sorted(folder.glob("*.damaged"))] if folder.exists() else []
+    if damaged:
+        do = "keep the files: their last bytes are no whole entry; see docs/ledger.md"
+        yield warning("ledger", f"{folder} holds {', '.join(damaged)}", do)
+    else:
+        yield ok("ledger", f"{folder} can be written to, on a file system of kind {kind or 'unknown'}")
+
+
+def _file_system(folder: Path) -> str:
+    """The kind of file system that a folder is in, as the kernel names it; empty where it does not say."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        head, _, tail = line.partition(" - ")
+        if head.split()[2] == number:
+            return tail.split()[0]
+    return ""
 
 
 def look_at_server(settings: Settings) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from taxii_server.cli.doctor.of_machine import room
 from taxii_server.errors import ConfigError, TaxiiServerError
 from taxii_server.service.review import WAITING
 from taxii_server.settings import Settings, masked
-from taxii_server.storage import open_store
+from taxii_server.storage import store_of
 from taxii_server.storage.base import Store
 from taxii_server.storage.condition import Condition, mongo_condition, sqlite_condition
 from taxii_server.storage.quarantine import EntryQuery
@@ -124,7 +124,7 @@ def _place(path: Path) -> Iterator[Finding]:
 
 
 def _inside(settings: Settings, catalog: Catalog | None) -> Iterator[Finding]:
-    store = open_store(settings.store)
+    store = store_of(settings)
     try:
         ahead = store.clock() - now_position()
         if ahead > _ODD_US:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from taxii_server.settings.rows import one_of, row, seconds, whole, yes_no
+from taxii_server.settings.rows import one_of, row, seconds, text, whole, yes_no
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,13 @@ class Running:
         True,
         "Record every delivery in the disclosure ledger before the answer leaves (docs/ledger.md). What is not "
         "recorded can never be told later.",
+    )
+    ledger_spool: str = row(
+        text(),
+        "",
+        "MongoDB: a folder on a disk of this machine where entries of the ledger are kept until MongoDB has them, a "
+        "moment later (docs/ledger.md). Pages are faster; a disk that is destroyed takes the last seconds along. "
+        "Empty: an answer waits until a majority has its entry.",
     )
     posts_per_commit: int = row(
         whole(1, 1000),
