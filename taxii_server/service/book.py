@@ -56,6 +56,8 @@ class Flags(IntFlag):
     TWIN = 8
 
 
+#: A record that is the only one of its id.
+ONLY = Flags.LAST | Flags.FIRST
 #: An older version that stands alone is never the latest readable one: what hides the newest hides it too. Where
 #: there are copies, the version that governs may be another one than the newest of this lineage.
 _TELLING = Flags.LAST | Flags.TWIN | Flags.MIXED

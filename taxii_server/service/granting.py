@@ -7,12 +7,12 @@ them. The long part is done beside writers; what they add meanwhile is caught up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from taxii_server.model import EventPlan, PageQuery, Record
 from taxii_server.policy import Access, Facets, allowed
-from taxii_server.service.book import Book
+from taxii_server.service.book import ONLY, Book
 from taxii_server.service.events import EventClass, EventFacts
 from taxii_server.service.sight import Sights
 from taxii_server.storage.base import Inside, Store
@@ -39,6 +39,10 @@ class Granting:
         #: what is found: place in the order of discovery, by position; ids whose records gain readers
         self._entries: dict[int, EventClass] = {}
         self._ids: dict[str, EventClass] = {}
+        #: id and submitter of what refers to those and may govern older versions, which then come with it
+        self._governing: dict[tuple[str, str], EventClass] = {}
+        #: ids of which all versions have yet to be looked at
+        self._open: set[str] = set()
         self._last = 0
 
     def prepare(self, progress: Callable[[int], None] = lambda done: None) -> None:
@@ -58,6 +62,7 @@ class Granting:
                 break
             after = page.records[-1].position
         self._follow(self._store.referrers)
+        self._add_versions(self._store.lookup)
 
     def plan(self, inside: Inside) -> EventPlan:
         """The event, inside the transaction that puts the new catalog in force."""
@@ -178,7 +183,21 @@ class Granting:
         if readers == _NOBODY:
             return False
         self._entries[record.position] = readers.united(self._entries.get(record.position, _NOBODY))
+        label = self._book.labels.get(record.label)
+        if label is None or label.key.flags != ONLY:
+            key = record.id, record.submitter
+            self._governing[key] = readers.united(self._governing.get(key, _NOBODY))
+            self._open.add(record.id)
         return self._gain_readers(record.id, readers)
+
+    def _add_versions(self, lookup: Callable[[list[str]], Mapping[str, Sequence[Record]]]) -> None:
+        """Add what is governed by a version that refers to something that is gained."""
+        for records in _looked_up(lookup, self._open):
+            for record in records:
+                readers = self._governing.get((record.id, record.submitter))
+                if readers is not None:
+                    self._entries[record.position] = readers.united(self._entries.get(record.position, _NOBODY))
+        self._open.clear()
 
     def _catch_up(self, inside: Inside) -> None:
         """Add what was written since `prepare`."""
@@ -187,14 +206,24 @@ class Granting:
         late = list(_all(inside, query))
         known = set(self._ids)
         # With the older versions: a newer one that came meanwhile may have taken them out of sight until now.
-        touched = sorted({record.id for record in late})
-        for start in range(0, len(touched), _PORTION):
-            some = tuple(touched[start : start + _PORTION])
-            self._add(_all(inside, replace(query, after=0, ids=some)))
+        touched = {record.id for record in late}
+        for records in _looked_up(inside.lookup, touched):
+            self._add(record for record in records if record.label in self._book.labels)
         for record in late:
             self._refer(record)
         if set(self._ids) != known:
             self._follow(inside.referrers)
+        self._open |= touched
+        self._add_versions(inside.lookup)
+
+
+def _looked_up(
+    lookup: Callable[[list[str]], Mapping[str, Sequence[Record]]], ids: Collection[str]
+) -> Iterator[Sequence[Record]]:
+    """All records of each of these ids that has any."""
+    wanted = sorted(ids)
+    for start in range(0, len(wanted), _IDS_PER_LOOKUP):
+        yield from lookup(wanted[start : start + _IDS_PER_LOOKUP]).values()
 
 
 def _all(inside: Inside, query: PageQuery) -> Iterator[Record]:

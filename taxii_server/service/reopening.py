@@ -2,7 +2,9 @@
 refers to an object of which nothing could be read so far (policy design, C9, C11 and C20).
 
 Whoever polls has passed the place of what comes back. So the write makes an event of it: an older version that comes
-back stands at the event for everybody, and what refers to an object that comes into sight for those who gain it.
+back stands at the event for everybody, and so does what refers to an object that comes into sight, as far as that
+depends on it: whoever had the object before may lose the version that he had it by, now or later, and what refers to it
+stands at the event for him as well then. With it come the older versions that it governs.
 Most writes bring nothing back: new objects, and new versions that are read by whoever read the old ones. Only what
 the same submitter posted before is compared, so that the work of a post does not tell what others have hidden.
 """
@@ -14,15 +16,13 @@ from dataclasses import dataclass, field, replace
 
 from taxii_server.model import EventPlan, Record
 from taxii_server.policy import Facets
-from taxii_server.service.book import LabelKey
+from taxii_server.service.book import ONLY, LabelKey
 from taxii_server.service.events import EVERYBODY, EventClass, EventFacts
 from taxii_server.storage.base import Inside, Plan
 
 #: The audiences that read a record with these facets, the second those of the newest version where they differ,
 #: and how much later than it comes, in µs.
 Readers = Callable[[Facets, Facets | None], Mapping[str, int]]
-
-_NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -31,8 +31,8 @@ class _Reopened:
 
     #: positions of stored records
     records: list[int] = field(default_factory=list)
-    #: ids that come into sight, and for whom
-    ids: dict[str, frozenset[str]] = field(default_factory=dict)
+    #: ids that come into sight for somebody
+    ids: set[str] = field(default_factory=set)
     #: numbers of the insertions that bring these ids into sight
     arrivals: list[int] = field(default_factory=list)
     #: ids of which nothing is left
@@ -78,15 +78,15 @@ def with_reopening(
         if records and all(record.position in plan.deletes for record in records):
             # Something unknown hides nothing (STIX 3.3).
             found.gone.append(id_)
-            found.ids[id_] = frozenset({EVERYBODY})
+            found.ids.add(id_)
     for id_, records in present.items():
         back = [record.position for record in records if record.position in shown]
         if back:
             found.records += [position for position in back if position not in found.records]
-            found.ids[id_] = frozenset({EVERYBODY})
+            found.ids.add(id_)
     if not (found.records or found.ids):
         return plan
-    return replace(plan, event=lambda inside: _event(inside, found, quiet(inside)))
+    return replace(plan, event=lambda inside: _event(inside, found, quiet(inside), key_of))
 
 
 def _look(
@@ -106,48 +106,51 @@ def _look(
     for record in records:
         for audience, delay in read_by(record.label).items():
             before[audience] = min(delay, before.get(audience, delay))
-    gained = _NOBODY
     for record in moved:
         now = read_by(plan.relabels[record.position])
-        if _gain(now, read_by(record.label)):
+        if _is_more(now, read_by(record.label)):
             found.records.append(record.position)
-        gained |= _gain(now, before)
+            found.ids.add(id_)
+        elif _is_more(now, before):
+            found.ids.add(id_)
     for number in inserted:
-        gain = _gain(read_by(plan.inserts[number][1]), before)
-        if gain:
-            gained |= gain
+        if _is_more(read_by(plan.inserts[number][1]), before):
             found.arrivals.append(number)
-    if gained:
-        found.ids[id_] = gained
+            found.ids.add(id_)
 
 
-def _gain(now: Mapping[str, int], before: Mapping[str, int]) -> frozenset[str]:
-    """Who reads now what it did not, or not so early: it may have passed the place that was to come."""
-    return frozenset(audience for audience, delay in now.items() if delay < before.get(audience, delay + 1))
+def _is_more(now: Mapping[str, int], before: Mapping[str, int]) -> bool:
+    """Whether somebody reads now what it did not, or not so early: it may have passed the place that was to come."""
+    return any(delay < before.get(audience, delay + 1) for audience, delay in now.items())
 
 
-def _event(inside: Inside, found: _Reopened, quiet: Collection[str]) -> EventPlan | None:
-    entries: dict[int, frozenset[str]] = {position: frozenset({EVERYBODY}) for position in found.records}
-    ids = {id_: audiences for id_, audiences in found.ids.items() if id_ not in quiet}
+def _event(
+    inside: Inside, found: _Reopened, quiet: Collection[str], key_of: Callable[[int], LabelKey | None]
+) -> EventPlan | None:
     gone = [id_ for id_ in found.gone if id_ not in quiet]
-    todo = sorted(ids)
+    entries = dict.fromkeys(found.records)
+    known = found.ids.difference(quiet)
+    todo = sorted(known)
+    governing: dict[str, set[str]] = {}
     while todo:
         fresh: set[str] = set()
         for record in inside.referrers(todo):
-            gained = _NOBODY.union(*(ids.get(ref, _NOBODY) for ref in (*record.hard_refs, *record.soft_refs)))
-            if gained:
-                entries[record.position] = entries.get(record.position, _NOBODY) | gained
-            if gained - ids.get(record.id, _NOBODY):
-                ids[record.id] = ids.get(record.id, _NOBODY) | gained
+            entries[record.position] = None
+            key = key_of(record.label)
+            if key is None or key.flags != ONLY:
+                governing.setdefault(record.id, set()).add(record.submitter)
+            if record.id not in known:
+                known.add(record.id)
                 fresh.add(record.id)
         todo = sorted(fresh)
+    if governing:
+        for id_, records in inside.lookup(governing).items():
+            entries.update((record.position, None) for record in records if record.submitter in governing[id_])
     if not entries:
         return None
-    classes = list(dict.fromkeys(entries.values()))
-    numbers = {each: number for number, each in enumerate(classes)}
-    facts = EventFacts(classes=[EventClass(each) for each in classes])
+    facts = EventFacts(classes=[EventClass(frozenset({EVERYBODY}))])
 
     def payload(base: int, end: int, positions: Sequence[int]) -> str:
         return facts.payload(base, end, found.records, [positions[number] for number in found.arrivals], gone)
 
-    return EventPlan([(numbers[each], position) for position, each in entries.items()], payload)
+    return EventPlan([(0, position) for position in entries], payload)

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 
 from taxii_server.model import Draft, Record
 from taxii_server.policy import Facets
-from taxii_server.service.book import Flags, LabelKey, LabelsMissing
+from taxii_server.service.book import ONLY, Flags, LabelKey, LabelsMissing
 from taxii_server.storage.base import Plan
 
 #: Orders versions that have no time of their own yet (observables of this write) behind all others, in their order.
 _NEWEST = "~{:09}"
-#: A record that is the only one of its id.
-_ONLY = Flags.LAST | Flags.FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,7 @@ def _labels(
 
 def _keys(members: Sequence[_Member]) -> list[tuple[_Member, LabelKey]]:
     if len(members) == 1:  # nearly always
-        return [(members[0], LabelKey(members[0].facets, None, _ONLY))]
+        return [(members[0], LabelKey(members[0].facets, None, ONLY))]
     newest_of_submitter: dict[str, _Member] = {}
     by_lineage: dict[tuple[str, str], list[_Member]] = {}
     for member in members:

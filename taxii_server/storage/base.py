@@ -71,6 +71,9 @@ class Inside(Protocol):
     def referrers(self, ids: Collection[str]) -> list[Record]:
         """As `Store.referrers`."""
 
+    def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
+        """As `Store.lookup`."""
+
 
 #: What stores write in the place of terms that are not known. Terms of objects are greater (stix/terms.py).
 UNFILLED = 0

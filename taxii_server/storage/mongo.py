@@ -156,7 +156,7 @@ class MongoStore(Store):
         def run(
             database: Database[Document], session: ClientSession, clock: Document
         ) -> tuple[Joined, tuple[int, ...]]:
-            joined = join(writes, group_by_id(steps.records_of(database, session, wanted)), clock["log"])
+            joined = join(writes, group_by_id(events.records_of(database, session, wanted)), clock["log"])
             plan = joined.plan
             if plan.is_empty():
                 # Committed all the same: what was found there ("already present") is on a majority then, too.
@@ -216,7 +216,7 @@ class MongoStore(Store):
     def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
         wanted = list(ids)
         return group_by_id(
-            self._connection.snapshot(lambda database, session: steps.records_of(database, session, wanted))
+            self._connection.snapshot(lambda database, session: events.records_of(database, session, wanted))
         )
 
     def records_at(

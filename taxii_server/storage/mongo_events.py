@@ -12,7 +12,7 @@ from pymongo.database import Database
 from taxii_server.model import EventPlan, PageQuery, Record
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage.bands import Chunk, draw_places, first_entries, pack, places_of
-from taxii_server.storage.base import Inside, within
+from taxii_server.storage.base import Inside, group_by_id, within
 from taxii_server.storage.mongo_connection import ALL_AT_ONCE, Document
 from taxii_server.storage.mongo_schema import portions
 
@@ -36,6 +36,9 @@ class InsideMongo(Inside):
 
     def referrers(self, ids: Collection[str]) -> list[Record]:
         return referrers(self.database, self.session, list(ids))
+
+    def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
+        return group_by_id(records_of(self.database, self.session, list(ids)))
 
 
 def write_event(
@@ -64,6 +67,17 @@ def write_event(
     if rows:
         inside.database["bands"].insert_many(rows, session=inside.session)
     return number, end
+
+
+def records_of(database: Database[Document], session: ClientSession, ids: list[str]) -> list[Record]:
+    """The records of these ids, each id's in ascending position: the order of the index, nothing is sorted."""
+    if not ids:
+        return []
+    condition = {"i": {"$in": ids}, "_id": {"$gte": Int64(0)}}
+    rows = database["records"].find(
+        condition, schema.WITHOUT_CONTENT, session=session, hint=schema.BY_ID, batch_size=ALL_AT_ONCE
+    )
+    return [schema.record_of(row) for row in rows.sort([("i", ASCENDING), ("_id", ASCENDING)])]
 
 
 def referrers(database: Database[Document], session: ClientSession, ids: list[str]) -> list[Record]:

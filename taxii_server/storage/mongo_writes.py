@@ -5,27 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bson import Int64
-from pymongo import ASCENDING, UpdateMany, UpdateOne
+from pymongo import UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from taxii_server.model import Record
 from taxii_server.storage import mongo_schema as schema
 from taxii_server.storage.base import UNFILLED, Plan
-from taxii_server.storage.mongo_connection import ALL_AT_ONCE, CLOCK, Document
+from taxii_server.storage.mongo_connection import CLOCK, Document
 from taxii_server.storage.mongo_events import InsideMongo
 from taxii_server.storage.mongo_schema import portions
-
-
-def records_of(database: Database[Document], session: ClientSession, ids: list[str]) -> list[Record]:
-    """The records of these ids, each id's in ascending position: the order of the index, nothing is sorted."""
-    if not ids:
-        return []
-    condition = {"i": {"$in": ids}, "_id": {"$gte": Int64(0)}}
-    rows = database["records"].find(
-        condition, schema.WITHOUT_CONTENT, session=session, hint=schema.BY_ID, batch_size=ALL_AT_ONCE
-    )
-    return [schema.record_of(row) for row in rows.sort([("i", ASCENDING), ("_id", ASCENDING)])]
 
 
 def clear(database: Database[Document], session: ClientSession, plan: Plan) -> None:

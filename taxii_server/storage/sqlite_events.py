@@ -11,6 +11,7 @@ import orjson
 
 from taxii_server.model import Draft, EventPlan, PageQuery, Record
 from taxii_server.storage.bands import Chunk, draw_places, pack
+from taxii_server.storage.base import group_by_id
 from taxii_server.storage.sqlite_query import COLUMNS, LOOKUP, page_statement
 
 LOG_LENGTH = "SELECT coalesce(max(number), 0) FROM log"
@@ -61,6 +62,9 @@ class InsideSQLite:
 
     def referrers(self, ids: Collection[str]) -> list[Record]:
         return referrers(self._db, ids)
+
+    def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:
+        return group_by_id(records_of(self._db, ids))
 
 
 def write_event(

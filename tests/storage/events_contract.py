@@ -143,6 +143,21 @@ class EventsContract:
         store.write([], lambda present, length: Plan(relabels={moved: new}, deletes=[gone], event=look))
         assert seen[-3:] == [(kept,), (moved,), (moved,)]
 
+    def test_an_event_looks_up_ids_as_the_write_leaves_them(self, store: Store) -> None:
+        old, new = new_labels(store, 2)
+        one, other = object_id(), object_id()
+        gone, moved = insert(store, old, draft(one), draft(one))
+        seen: dict[str, list[tuple[int, int]]] = {}
+
+        def look(inside: Inside) -> None:
+            found = inside.lookup([one, other, object_id()])
+            seen.update((id_, [(each.position, each.label) for each in records]) for id_, records in found.items())
+
+        (added,) = store.write(
+            [], lambda present, length: Plan([(draft(other), new)], relabels={moved: new}, deletes=[gone], event=look)
+        )
+        assert seen == {one: [(moved, new)], other: [(added, new)]}
+
     # ---- bands
 
     def test_a_band_gives_the_entries_of_some_classes_in_order(self, store: Store) -> None:
