@@ -31,6 +31,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -87,7 +88,11 @@ class _Own:
     sender: threading.Thread | None = None
 
     def is_late(self) -> bool:
-        return bool(self.waiting) and time.monotonic() - self.waiting[0][1] > LATE_S
+        try:
+            _, since = self.waiting[0]
+        except IndexError:  # none; it may have been sent a moment ago, so nobody asks first
+            return False
+        return time.monotonic() - since > LATE_S
 
 
 class SpooledLedger(LedgerStore):
@@ -142,8 +147,11 @@ class SpooledLedger(LedgerStore):
             now = time.monotonic()
             own.waiting.extend((entry, now) for entry in entries)
             if own.sender is None and not own.closed:
-                own.sender = threading.Thread(target=self._keep_sending, args=(own,), name="ledger-spool", daemon=True)
-                own.sender.start()
+                sender = threading.Thread(target=self._keep_sending, args=(own,), name="ledger-spool", daemon=True)
+                # While the system gives no thread, whoever comes when entries are late sends them.
+                with suppress(RuntimeError):
+                    sender.start()
+                    own.sender = sender
 
     def _begin(self, own: _Own) -> _Segment:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

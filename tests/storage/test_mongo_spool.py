@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,6 +137,7 @@ def test_an_entry_is_on_the_disk_when_append_returns_and_whoever_reads_finds_it(
 _DIES = """
 import os, sys
 from pathlib import Path
+from typing import Any
 from taxii_server.errors import StorageUnavailable
 from taxii_server.storage.mongo import MongoStore
 from tests.storage.ledger_contract import entry
@@ -328,3 +331,36 @@ def test_what_was_sent_is_not_on_the_disk_for_long(
     store.ledger.append([entry("a", 4)])
     other = store_factory()
     assert [each.number for each in other.ledger.walk()] == [3, 4]
+
+
+class Overtaken(deque[Any]):
+    """Entries of which the last one is sent by another thread when it has been seen that there are some."""
+
+    def __bool__(self) -> bool:
+        found = len(self) > 0
+        self.clear()
+        return found
+
+
+def test_an_entry_that_is_sent_while_it_is_asked_how_late_it_is_is_not_late() -> None:
+    own = mongo_spool._Own(waiting=Overtaken([(entry(), -1e9)]))
+    own.is_late()
+    assert mongo_spool._Own(waiting=deque([(entry(), -1e9)])).is_late()
+    assert not mongo_spool._Own().is_late()
+
+
+def test_without_a_thread_entries_are_sent_when_they_are_late(
+    store_factory: StoreFactory, plain: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    store = store_factory()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none)
+        store.ledger.append([entry("a", 1)])
+    assert list(plain.ledger.walk()) == []
+    monkeypatch.setattr(mongo_spool, "LATE_S", -1.0)
+    monkeypatch.setattr(mongo_spool, "_GATHER_S", WAIT_S)
+    store.ledger.append([entry("a", 2)])
+    assert [each.number for each in plain.ledger.walk()] == [1]
