@@ -23,6 +23,7 @@ from taxii_server.serving.worker import TaxiiWorker
 from taxii_server.settings import Settings
 
 WAIT_S = 30
+NOTHING = SimpleNamespace(close=lambda: None)
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
@@ -59,6 +60,7 @@ def test_a_thread_that_outlives_its_worker_writes_into_no_file_that_was_opened_s
         sockets=[],
         alive=False,
         app=SimpleNamespace(context=None),
+        wsgi=SimpleNamespace(extensions={"taxii_server": SimpleNamespace(store=SimpleNamespace(ledger=NOTHING))}),
         is_stopping=lambda: False,
         cfg=SimpleNamespace(graceful_timeout=0),
         _accepting=False,
