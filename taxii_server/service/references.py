@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from taxii_server.catalog import Catalog
 from taxii_server.model import Record
 from taxii_server.service.book import Behind, Book, LabelKey
+from taxii_server.service.events import Event
 from taxii_server.service.sight import Sight
 from taxii_server.service.stream import shift_of
 from taxii_server.service.versions import age
@@ -39,7 +40,7 @@ class References:
         self._derives = catalog.policy.defaults.refs_lists == "derive"
         self.governed = catalog.policy.defaults.versions != "independent"
         #: whether anything of this audience stands elsewhere than at its own position
-        self.moves = bool(sight.since or sight.reached or book.opened or book.arrived or book.gone)
+        self.moves = bool(sight.since or sight.later or sight.reached or book.opened or book.arrived or book.gone)
         self.waits = bool(sight.delays) and any(access.delay_us for access in sight.access.values())
         #: what is known: the records of these ids, and the newest of each submitter
         self.records: dict[str, list[Record]] = {}
@@ -51,6 +52,8 @@ class References:
         self._dependents: dict[str, list[Record]] = {}
         self._open: dict[str, int] = {}
         self._moments: dict[str, int] = {}
+        #: position of a record -> the place of the event at which a version that governed it by then was granted
+        self._granted: dict[int, int] = {}
         self._lags: dict[str, int] = {}
 
     # ---- answers
@@ -79,6 +82,13 @@ class References:
     def moment(self, record: Record) -> int:
         """The place of the event since which all that it refers to is readable; 0: since long."""
         return max((self._moments.get(id_, 0) for id_ in self._all(record)), default=0)
+
+    def granted(self, record: Record) -> int:
+        """The place of the event since which its governing version can be read, if it stands there; else 0.
+
+        For loaded records.
+        """
+        return self._granted.get(record.position, 0)
 
     def lag(self, record: Record) -> int:
         """The longest delay of what it refers to, in µs."""
@@ -199,10 +209,26 @@ class References:
                         wanted.update(self._all(record))
             missing = wanted - self.records.keys()
         self._judge(fresh, too_deep=missing)
+        if self._sight.later:
+            self._look_into_bands(fresh)
         if self.waits:
             self._lags = self._spread(lambda record: self._sight.access[record.label].delay_us, self._counts)
         if self.moves:
             self._moments = self._spread(self._own_moment, self._is_earliest, self._gone())
+
+    def _look_into_bands(self, ids: Iterable[str]) -> None:
+        """Find which records of these ids stand at the event that granted what governs them."""
+        events: dict[int, Event] = {}
+        positions: dict[int, list[int]] = {}
+        for record in (record for id_ in ids for record in self.records[id_]):
+            event = self._sight.later.get(record.label)
+            if event is not None and record.position < event.base:
+                events[event.number] = event
+                positions.setdefault(event.number, []).append(record.position)
+        for number, event in events.items():
+            classes = event.classes_for(self._sight.audience, None)
+            found = self._store.places(number, classes, positions[number]) if classes else ()
+            self._granted.update(dict.fromkeys(found, event.base))
 
     def _look_up(self, ids: Sequence[str]) -> Iterable[list[Record]]:
         for start in range(0, len(ids), _IDS_PER_LOOKUP):
@@ -265,7 +291,8 @@ class References:
     def _own_moment(self, record: Record) -> int:
         """The place of the event since which the record by itself is in sight; 0: since its own place."""
         feed = self.key(record).facets.collection
-        moment = max(self._sight.since.get(record.label, 0), self._sight.reached.get(feed, 0))
+        since = max(self._sight.since.get(record.label, 0), self.granted(record))
+        moment = max(since, self._sight.reached.get(feed, 0))
         opened = max(self._book.opened.get(record.position, 0), self._book.arrived.get(record.position, 0))
         return max(moment if moment > record.position else 0, opened)
 

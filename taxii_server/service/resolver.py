@@ -183,6 +183,7 @@ class Resolver:
             return 0
         event = max(
             stream.since(record.label),
+            self.references.granted(record),
             self._book.opened.get(record.position, 0),
             self.references.moment(record),
         )

@@ -34,6 +34,9 @@ class Sight:
     carried: frozenset[str]
     #: the labels among them that it can read since an event: place of that event (policy design, C20)
     since: Mapping[int, int]
+    #: those whose governing facets it can read since a later event: what carries the label stands there if it did so
+    #: by then, and not if a newer version came to govern it afterwards; the band of the event tells
+    later: Mapping[int, Event]
     #: feeds that it reaches since an event
     reached: Mapping[str, int]
     #: every delay of the policy, ascending
@@ -136,7 +139,7 @@ class Sights:
         # In this order: an entry that is read in between makes the sight out of date, never wrong.
         length, generation, meanings, events = book.length, book.generation, book.meanings, book.events
         if known is None or known.generation != generation:
-            known = Sight(audience, 0, generation, {}, {}, frozenset(), {}, {}, ())
+            known = Sight(audience, 0, generation, {}, {}, frozenset(), {}, {}, {}, ())
         reachable = self.catalog.reachable(audience)
         definitions = [number for number in book.definitions if number <= length and number not in known.access]
         fresh = set(range(known.length + 1, length + 1)).difference(definitions)
@@ -153,7 +156,7 @@ class Sights:
                 carried.update(facets.markings, left)
         about = self._judged_in(definitions, reachable)
         found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment)
-        since = {number: place for number in found if (place := self._since(audience, number, events))}
+        own, later = self._granted_by(audience, found, events)
         return Sight(
             audience=audience,
             length=length,
@@ -161,7 +164,8 @@ class Sights:
             access={**known.access, **found},
             by_collection=self._merged(known.by_collection, found),
             carried=frozenset(carried),
-            since={**known.since, **since},
+            since={**known.since, **{number: event.base for number, event in own.items()}},
+            later={**known.later, **later},
             reached={feed: event.base for event in events for feed in event.reach.get(audience, ())},
             delays=policy.delays(),
             settled=known.settled.union(number for number, access in found.items() if self._is_settled(number, access)),
@@ -171,18 +175,31 @@ class Sights:
         alone = Flags.LAST | Flags.TWIN | Flags.MIXED
         return access.removal is None and self._book.labels[number].key.flags & alone == Flags.LAST
 
-    def _since(self, audience: str, number: int, events: tuple[Event, ...]) -> int:
-        """The place of the last event that let this audience read what carries the label; 0 without one."""
-        key = self._book.labels[number].key
-        own = [facets for facets in (key.facets, key.governor) if facets is not None]
+    def _granted_by(
+        self, audience: str, numbers: Iterable[int], events: tuple[Event, ...]
+    ) -> tuple[dict[int, Event], dict[int, Event]]:
+        """The last event that let this audience read the own facets of each label, if one did, and a later one that let
+        it read the governing ones, if there is one."""
+        own: dict[int, Event] = {}
+        later: dict[int, Event] = {}
+        for number in numbers if events else ():
+            key = self._book.labels[number].key
+            event = self._last_grant(audience, key.facets, events)
+            if event is not None:
+                own[number] = event
+            newest = None if key.governor is None else self._last_grant(audience, key.governor, events)
+            if newest is not None and (event is None or newest.base > event.base):
+                later[number] = newest
+        return own, later
+
+    def _last_grant(self, audience: str, facets: Facets, events: tuple[Event, ...]) -> Event | None:
         for event in reversed(events):
             if audience in event.grants:
                 granted = self._granted_facets(event, audience)
-                vocabulary = self._book.vocabulary_at(event.number)
                 # What has been labelled anew since then was granted under its coarser label.
-                if any(facets in granted or vocabulary.coarsen(facets) in granted for facets in own):
-                    return event.base
-        return 0
+                if facets in granted or self._book.vocabulary_at(event.number).coarsen(facets) in granted:
+                    return event
+        return None
 
     def _granted_facets(self, event: Event, audience: str) -> frozenset[Facets]:
         key = event.number, audience

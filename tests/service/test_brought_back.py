@@ -101,3 +101,23 @@ def test_older_versions_come_with_the_newer_one_that_refers_to_what_comes_back(s
     assert shown(site, "carol") == set()
     site.delete("alice", "alice-box", id_, versions(at(NEW)))
     assert shown(site, "bob") == shown(site, "carol") == both(older["id"])
+
+
+def test_an_older_version_stays_where_it_is_when_a_newer_one_has_what_was_granted_since(site: Site) -> None:
+    """What the newer one has, others had when it was granted: they stand at that event, and the older one does not."""
+    site.apply(policy=SECRET)
+    plain, granted = new_id("report"), new_id("report")
+    site.store("alice", "alice-box", other := malware(), report([other["id"]], plain, modified=OLD))
+    site.store("alice", "alice-box", report([other["id"]], granted, modified=OLD))
+    site.store("alice", "alice-box", report([other["id"]], granted, modified=NEW, labels=["secret"]))
+    carol = Poller(site, filters=versions(ALL_V))
+    assert plain in carol.poll()
+    site.apply(policy=OPEN_POLICY)
+    assert carol.poll() == [granted, granted]
+    site.store("alice", "alice-box", report([other["id"]], plain, modified=NEW, labels=["secret"]))
+    assert carol.poll() == [plain]
+    link = report([plain, granted], new_id("report"), modified=NEW)
+    site.store("alice", "alice-box", link)
+    assert carol.poll() == [link["id"]]
+    assert shown(site, "bob") == shown(site, "carol") == {*both(plain), *both(granted), (link["id"], NEW)}
+    assert site.ids("carol", filters=versions(ALL_V)) == [other["id"], plain, granted, granted, plain, link["id"]]
