@@ -79,9 +79,9 @@ class References:
         """The hidden ids that it, or the newer version that governs it, refers to."""
         return tuple(id_ for id_ in self._all(record) if id_ in self._hidden)
 
-    def moment(self, record: Record) -> int:
-        """The place of the event since which all that it refers to is readable; 0: since long."""
-        return max((self._moments.get(id_, 0) for id_ in self._all(record)), default=0)
+    def moments(self, record: Record) -> set[int]:
+        """The places of the events since which what it, or the newer version that governs it, refers to is readable."""
+        return {self._moments[id_] for id_ in self._all(record) if id_ in self._moments}
 
     def granted(self, record: Record) -> int:
         """The place of the event since which its governing version can be read, if it stands there; else 0.

@@ -12,7 +12,7 @@ record of an id that nobody else holds costs nothing when it has no references.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
@@ -39,6 +39,8 @@ class Resolver:
         self._sight = sight
         self._feeds = frozenset(feeds)
         self.references = References(store, book, catalog, sight)
+        #: place of an event -> those of the records at hand that stand in its band
+        self._in_bands: Mapping[int, Collection[int]] = {}
 
     def standing(
         self, rows: Sequence[Row], filters: Filters, stream: Stream, passed: int
@@ -101,6 +103,7 @@ class Resolver:
         wanted.update(id_ for record in records if is_translation(record) for id_ in references.of(record))
         references.load(wanted | crowded | governed)
         chosen = {id_: self._choose(id_, filters, passed) for id_ in crowded}
+        self._look_into_bands(rows, stream)
         standing: list[Row] = []
         for row in rows:
             record = row.record
@@ -128,12 +131,13 @@ class Resolver:
             )
         )
 
-    def expected(self, record: Record, stream: Stream) -> tuple[int, int]:
-        """Where a readable record stands by itself, and the place of the event in whose band it stands instead (0)."""
+    def expected(self, record: Record, stream: Stream) -> tuple[int, Sequence[int]]:
+        """Where a readable record stands by itself, and the places of the events in whose bands it may stand instead:
+        in the last one that has it."""
         references = self.references
         references.load((record.id, *references.of(record)))
         place = references.place(record) if references.waits else record.position
-        return place, self._event_of(record, place, stream)
+        return place, self._events_of(record, place, stream)
 
     def removal(self, record: Record) -> Removal | None:
         """What this audience does not get of a readable record."""
@@ -175,19 +179,41 @@ class Resolver:
         return self.references.lag(record) > 0 and self.references.due(record) > passed
 
     def _stands_at(self, row: Row, place: int, stream: Stream) -> bool:
-        event = self._event_of(row.record, place, stream)
-        return row.event == event and (bool(event) or row.at == place)
+        for base in self._events_of(row.record, place, stream):
+            if base == row.event:
+                return True
+            if row.record.position in self._in_bands.get(base, ()):
+                return False
+        return not row.event and row.at == place
 
-    def _event_of(self, record: Record, place: int, stream: Stream) -> int:
-        if not (self.references.moves or stream.has_events()):
-            return 0
-        event = max(
+    def _events_of(self, record: Record, place: int, stream: Stream) -> list[int]:
+        """The places of the events behind this place that it may stand at, the last one first.
+
+        It does at the last one whose band has it. None has it that was hidden by nothing then: what it depends on now
+        may be a newer version, of its own or of what it refers to, that came after the event.
+        """
+        references = self.references
+        if not (references.moves or stream.has_events()):
+            return []
+        bases = {
             stream.since(record.label),
-            self.references.granted(record),
+            references.granted(record),
             self._book.opened.get(record.position, 0),
-            self.references.moment(record),
-        )
-        return event if event > place else 0
+            *references.moments(record),
+        }
+        return sorted((base for base in bases if base > place), reverse=True)
+
+    def _look_into_bands(self, rows: Iterable[Row], stream: Stream) -> None:
+        """Find out in which bands these rows stand besides those that they were read in: one look-up for each event."""
+        references = self.references
+        asked: dict[int, list[int]] = {}
+        for row in rows if references.moves or stream.has_events() else ():
+            place = references.place(row.record) if references.waits else row.record.position
+            for base in self._events_of(row.record, place, stream):
+                if base == row.event:
+                    break
+                asked.setdefault(base, []).append(row.record.position)
+        self._in_bands = {base: stream.in_band(base, positions) for base, positions in asked.items()}
 
     # ---- one object in a view once
 

@@ -11,7 +11,7 @@ chose, so it is given out only when the store's clock has passed that place: the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -175,21 +175,27 @@ class Stream:
         """A place that the store's clock has passed; what is not delayed cannot lie behind it."""
         return self._store.clock() if self._shifts else POSITION_MAX
 
-    def rows_of(self, records: Sequence[Record], expected: Sequence[tuple[int, int]]) -> list[Row]:
-        """The rows of these records, ascending, where each is expected: its own place, and that of an event or 0."""
-        rows = [Row(place, record) for record, (place, event) in zip(records, expected, strict=True) if not event]
-        for event in self._events:
-            positions = {
-                record.position: record
-                for record, (_, base) in zip(records, expected, strict=True)
-                if base == event.base
-            }
-            if positions:
-                classes = event.classes_for(self._sight.audience, self._view)
-                places = self._store.places(event.number, classes, positions)
-                rows += [Row(place, positions[position], event.base) for position, place in places.items()]
+    def rows_of(self, records: Sequence[Record], expected: Sequence[tuple[int, Sequence[int]]]) -> list[Row]:
+        """The rows of these records, ascending: in the first of the bands in which each may stand and does, else at its
+        own place. `expected`: own place, and the places of the events, the last one first."""
+        rows: list[Row] = []
+        left = {record.position: (record, *each) for record, each in zip(records, expected, strict=True)}
+        for base in sorted({base for _, bases in expected for base in bases}, reverse=True):
+            asked = [position for position, (_, _, bases) in left.items() if base in bases]
+            rows += [Row(place, left.pop(position)[0], base) for position, place in self.in_band(base, asked).items()]
+        rows += [Row(place, record) for record, place, _ in left.values()]
         rows.sort(key=_place)
         return rows
+
+    def in_band(self, base: int, positions: Collection[int]) -> dict[int, int]:
+        """Where the records at these positions stand in the band of the event at this place, as far as they do.
+
+        Record position -> place.
+        """
+        event = next((each for each in self._events if each.base == base), None)
+        if event is None:
+            return {}
+        return self._store.places(event.number, event.classes_for(self._sight.audience, self._view), positions)
 
     # ---- pieces
 
