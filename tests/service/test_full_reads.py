@@ -1,5 +1,5 @@
-"""A full read does not depend on what happened: it gives what it gives of a hub that began with the present configuration,
-to which the same objects were posted in the same order, and nothing else ever happened."""
+"""A full read does not depend on what happened: it gives what it gives of a hub that began with the present
+configuration and to which the same objects were posted in the same order."""
 
 from __future__ import annotations
 
