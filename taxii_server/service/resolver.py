@@ -103,9 +103,9 @@ class Resolver:
         wanted.update(id_ for record in records if is_translation(record) for id_ in references.of(record))
         references.load(wanted | crowded | governed)
         chosen = {id_: self._choose(id_, filters, passed) for id_ in crowded}
-        self._look_into_bands(rows, stream)
+        bases_of = self._look_into_bands(rows, stream)
         standing: list[Row] = []
-        for row in rows:
+        for row, bases in zip(rows, bases_of, strict=True):
             record = row.record
             if not references.is_open(record) or record.position not in chosen.get(record.id, (record.position,)):
                 continue
@@ -114,7 +114,7 @@ class Resolver:
                 if row.at == place and references.due(record) < place + _HOLD_US:
                     return standing, row.at
                 continue
-            if self._stands_at(row, place, stream):
+            if self._stands_at(row, place, bases):
                 removal = self.removal(record)
                 standing.append(row if removal is None else row._replace(removal=removal))
         return standing, None
@@ -178,8 +178,8 @@ class Resolver:
         """Whether something that it refers to is still under an embargo."""
         return self.references.lag(record) > 0 and self.references.due(record) > passed
 
-    def _stands_at(self, row: Row, place: int, stream: Stream) -> bool:
-        for base in self._events_of(row.record, place, stream):
+    def _stands_at(self, row: Row, place: int, bases: Iterable[int]) -> bool:
+        for base in bases:
             if base == row.event:
                 return True
             if row.record.position in self._in_bands.get(base, ()):
@@ -203,17 +203,24 @@ class Resolver:
         }
         return sorted((base for base in bases if base > place), reverse=True)
 
-    def _look_into_bands(self, rows: Iterable[Row], stream: Stream) -> None:
-        """Find out in which bands these rows stand besides those that they were read in: one look-up for each event."""
+    def _look_into_bands(self, rows: Sequence[Row], stream: Stream) -> Sequence[Sequence[int]]:
+        """The events of each row, as `_events_of`, after it is known in which of their bands the rows stand besides
+        those that they were read in: one look-up for each event."""
         references = self.references
+        if not (references.moves or stream.has_events()):
+            return [()] * len(rows)
         asked: dict[int, list[int]] = {}
-        for row in rows if references.moves or stream.has_events() else ():
+        found: list[list[int]] = []
+        for row in rows:
             place = references.place(row.record) if references.waits else row.record.position
-            for base in self._events_of(row.record, place, stream):
+            bases = self._events_of(row.record, place, stream)
+            found.append(bases)
+            for base in bases:
                 if base == row.event:
                     break
                 asked.setdefault(base, []).append(row.record.position)
         self._in_bands = {base: stream.in_band(base, positions) for base, positions in asked.items()}
+        return found
 
     # ---- one object in a view once
 
