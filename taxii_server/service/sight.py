@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from taxii_server.catalog import Catalog
+from taxii_server.model import Removal
 from taxii_server.policy import Access, Facets, Vocabulary, allowed
 from taxii_server.service.book import Book, Flags, Label
 from taxii_server.service.events import Event
@@ -45,6 +46,18 @@ class Sight:
     def labels_in(self, collections: Iterable[str]) -> tuple[int, ...]:
         """The readable labels of these collections, ascending."""
         return tuple(sorted(number for id_ in collections for number in self.by_collection.get(id_, ())))
+
+
+def _left_in(removal: Removal | None, facets: Facets) -> Iterable[str]:
+    """The granular markings that are surely in what is read: the text of a marking can tell what it marks.
+
+    Which of them lie in a property that a rule takes out is no facet, so none of them counts then.
+    """
+    if removal is None:
+        return facets.granular
+    if removal.properties or removal.creator:
+        return ()
+    return set(facets.granular).difference(removal.markings, facets.covered)
 
 
 def wanted_vocabulary(catalog: Catalog) -> Vocabulary:
@@ -146,10 +159,7 @@ class Sights:
             # Its own objects carry whatever it likes: they open no definition of others. What it will read later opens
             # none now: the text of a marking can tell what it marks.
             if number in found and facets.submitter != audience and not found[number].delay_us:
-                removal = found[number].removal
-                # What a copy lacks carries nothing into sight: the text of a marking can tell what it marks.
-                left = facets.granular if removal is None else set(facets.granular).difference(removal.markings)
-                carried.update(facets.markings, left)
+                carried.update(facets.markings, _left_in(found[number].removal, facets))
         about = self._judged_in(definitions, reachable)
         found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment)
         since = {number: place for number in found if (place := self._since(audience, number, events))}

@@ -106,6 +106,40 @@ def test_the_marking_of_a_part_that_is_taken_out_is_not_shown(site: Site) -> Non
     assert definition["id"] in [item.id for item in items(site)]
 
 
+@pytest.mark.parametrize(
+    ("rule", "selectors", "is_shown"),
+    [
+        ("", ["description"], False),
+        ("", ["external_references.[0].description"], False),
+        ("", ["description", "aliases.[0]"], True),
+        ("", ["aliases"], True),
+        ('[[strip]]\nid = "s"\nproperties = ["aliases"]\n', ["aliases.[0]"], False),
+    ],
+)
+def test_a_marking_of_which_the_copy_has_nothing_is_not_shown(
+    site: Site, rule: str, selectors: list[str], is_shown: bool
+) -> None:
+    """What it says can tell of the part that is gone; it is understood by itself and marks what another one hides."""
+    operation = {
+        "type": "marking-definition",
+        "spec_version": "2.1",
+        "id": new_id("marking-definition"),
+        "created": "2020-01-01T00:00:00.000Z",
+        "definition_type": "statement",
+        "definition": {"statement": "OPERATION SECRET"},
+        "object_marking_refs": [TLP_2_IDS["clear"]],
+    }
+    parts = [
+        {"marking_ref": TLP_2_IDS["red"], "selectors": ["description", "external_references"]},
+        {"marking_ref": operation["id"], "selectors": selectors},
+    ]
+    more = {"description": "x", "aliases": ["a"], "external_references": [{"source_name": "s", "description": "d"}]}
+    site.apply(policy=DERIVING + rule)
+    site.store("alice", "alice-box", operation, malware(**marked("green"), granular_markings=parts, **more))
+    assert [item.form for item in items(site)][-2:] == ["copy", "relation"]
+    assert (operation["id"] in [item.id for item in items(site)]) == is_shown
+
+
 def test_two_readers_of_the_same_parts_get_the_same_copy_and_no_secret_changes_it(site: Site) -> None:
     whole = partly_red()
     site.store("alice", "alice-box", whole)
