@@ -120,6 +120,9 @@ LISTS: Mapping[str, Keys] = {
     },
 }
 
+#: What only a policy holds: no key of a server.toml or of a collection's file is called so.
+POLICY_SECTIONS = frozenset({"schema", *TABLES, *NAMED, *LISTS})
+
 #: Keys of `object` in a [[test]] that are not simply properties present.
 OBJECT: Keys = {
     "type": "STIX type",
