@@ -7,6 +7,7 @@ cannot reach is not in the set.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from taxii_server.model import Removal
 from taxii_server.policy import Access, Facets, Vocabulary, allowed
 from taxii_server.service.book import Book, Flags, Label
 from taxii_server.service.events import Event
+
+_log = logging.getLogger(__name__)
 
 #: what the policy judges: label, facets, and those of the newest version where they differ
 Judged = tuple[int, Facets, Facets | None]
@@ -153,7 +156,11 @@ class Sights:
         definitions = [number for number in book.definitions if number <= length and number not in known.access]
         fresh = set(range(known.length + 1, length + 1)).difference(definitions)
         judged = self._judged_in(sorted(fresh), reachable)
-        found = allowed(policy, audience, judged, meanings, frozenset(), self.moment)
+
+        def failed(number: int) -> None:
+            _log.exception("%s: label %d cannot be judged, what carries it is hidden", audience, number)
+
+        found = allowed(policy, audience, judged, meanings, frozenset(), self.moment, failed=failed)
         carried = set(known.carried)
         for number, facets, _ in judged:
             # Its own objects carry whatever it likes: they open no definition of others. What it will read later opens
@@ -161,7 +168,7 @@ class Sights:
             if number in found and facets.submitter != audience and not found[number].delay_us:
                 carried.update(facets.markings, _left_in(found[number].removal, facets))
         about = self._judged_in(definitions, reachable)
-        found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment)
+        found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment, failed=failed)
         since = {number: place for number in found if (place := self._since(audience, number, events))}
         return Sight(
             audience=audience,
