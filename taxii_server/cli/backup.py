@@ -43,6 +43,9 @@ def backup(session: Session, file: Path, force: bool, as_json: bool) -> None:
         with _bars() as progress:
             kind = "mongodb" if settings.uses_mongodb else "sqlite"
             manifest, digest = make_backup(store, kind, file, force=force, progress=progress)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # a full disk names no file
+        raise
     finally:
         store.close()
     if as_json:
