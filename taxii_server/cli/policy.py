@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,7 +27,10 @@ from taxii_server.settings import Settings, why_unreadable
 from taxii_server.storage import store_of
 from taxii_server.storage.base import Store
 
-_CONFIG, _COLLECTIONS, _SERVER = "config/", "collections/", "server.toml"
+_CONFIG, _COLLECTIONS, _SERVER, _POLICY = "config/", "collections/", "server.toml", "policy.toml"
+_NO_PLACE = (
+    "no file of this name is in force, and it is no new collection: a draft is called as the file whose place it takes"
+)
 _CHANGES = ("partner", "status", "before", "after", "change", "labels", "objects", "decided by")
 _AUDIT = ("object", "version", "collection", "submitter", "guard", "would")
 _AUDIT_KEYS = ("object", "version", "collection", "submitter", "guard", "act")
@@ -238,12 +242,24 @@ def _replaced(in_force: Mapping[str, str], paths: Sequence[Path]) -> dict[str, s
                 files[name] = path.read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(Problem(str(path), "", f"cannot be read: {why_unreadable(error)}"))
+            else:
+                if name not in in_force and not _may_be_collection(files[name]):
+                    problems.append(Problem(str(path), "", f"{_NO_PLACE}, such as draft/{_POLICY}"))
         taken[name] = path
     if problems:
         raise ConfigError(problems)
     for name, path in taken.items():
         err.print(f"{escape(str(path))} {'takes the place of' if name in in_force else 'is new:'} {escape(name)}")
     return files
+
+
+def _may_be_collection(text: str) -> bool:
+    """Whether a new file can be meant as a collection: it has a key of one, or nobody can say."""
+    try:
+        keys = tomllib.loads(text).keys()
+    except tomllib.TOMLDecodeError:
+        return True  # what is wrong with it is told where it is parsed
+    return not keys or not keys.isdisjoint(("id", "api_root", "title"))
 
 
 # ---- comparing

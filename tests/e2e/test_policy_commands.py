@@ -143,6 +143,7 @@ def test_what_if_refuses_files_that_it_cannot_place(hub: Lines, untouched: Calla
         "see policy diff": (str(hub.config),),
         "they end with .toml": (hub.file("policy.txt", ""),),
         "cannot be read: not UTF-8": (_binary(hub),),
+        "such as draft/policy.toml": (hub.file("my-policy.toml", OPEN_POLICY),),
     }.items():
         assert words in hub.run("policy", "what-if", *files, status=2).stderr
     hub.run("policy", "what-if", status=2)
