@@ -145,6 +145,7 @@ def test_an_owner_reviews_its_quarantine(open_window: Any) -> None:
     page.get_by_role("link", name="Quarantine").click()
     held = page.get_by_role("row").count()
     page.locator("td.main a").first.click()
+    assert "its customers" in page.get_by_role("main").inner_text()  # why the guard is there, as the policy says it
     check(someone, "entry", "desktop")
     someone.shoot("desktop-entry")
     page.get_by_role("button", name="Drop").click()
