@@ -219,6 +219,16 @@ def test_a_password_is_asked_for_and_its_hash_stored(hub: Lines) -> None:
     assert "is revoked" in hub.cli("token", "revoke", "analyst").stdout
 
 
+def test_a_user_name_of_one_partner_does_not_become_that_of_another(hub: Lines) -> None:
+    assert "warning 5 characters" in hub.cli("password", "set", "rw", "--user", "bob", "--password", "short").stderr
+    assert hub.cli("password", "set", "rw", "--user", "bob", "--password", "long enough by far").stderr == ""
+    for name, owner in (("bob", "rw"), ("rw", "rw"), ("admin", "admin")):
+        refused = hub.cli("password", "set", "ro", "--user", name, "--password", "long enough by far", status=2)
+        assert f"the user name '{name}' is one of {owner}" in refused.stderr
+    listed = json.loads(hub.cli("token", "list", "--json").stdout)["credentials"]
+    assert [each["partner"] for each in listed if each["id"] in ("bob", "rw", "admin")] == ["rw"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
