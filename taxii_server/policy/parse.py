@@ -382,7 +382,7 @@ def dead_rules(policy: Policy) -> list[Problem]:
 def misspelt_types(policy: Policy) -> list[Problem]:
     """A warning for every type in a rule that is none of STIX and nearly one: such a forbid or claim never fits.
 
-    A type of somebody's own is nothing to warn about.
+    A type of somebody's own is nothing to warn about, least of all one that begins with x-, as custom ones do.
     """
     found = []
     rules: list[Rule | Guard] = [*policy.rules, *policy.guards]
@@ -390,9 +390,10 @@ def misspelt_types(policy: Policy) -> list[Problem]:
         conditions: list[Condition | GuardTest] = [*rule.what]
         if isinstance(rule, Rule) and rule.unless:
             conditions += [*rule.unless.conditions, *rule.unless.alternatives]
-        for value in sorted({value for each in conditions if each.key == "type" for value in each.values}):
-            near = [] if value in STANDARD_TYPES else difflib.get_close_matches(value, sorted(STANDARD_TYPES), 1, 0.8)
-            if near:
+        values = {value for each in conditions if each.key == "type" for value in each.values}
+        for value in sorted(values - STANDARD_TYPES):
+            near = difflib.get_close_matches(value, sorted(STANDARD_TYPES), 1, 0.8)
+            if near and not value.startswith("x-"):
                 message = f"{value!r} is no type of STIX; did you mean {near[0]!r}? (rule {rule.id!r})"
                 found.append(Problem(rule.file, rule.key, message))
     return found

@@ -108,7 +108,8 @@ def test_a_type_with_a_slip_is_warned_about_and_one_of_ones_own_is_not(rule):
     text = next(POLICIES.glob("1-*.toml")).read_text() + "\n"
     for type_, warnings in (
         ("identiy", ["'identiy' is no type of STIX; did you mean 'identity'? (rule 'r')"]),
-        ("x-case", []),
+        ("x-report", []),
+        ("case", []),
     ):
         found = [str(each) for each in parse({"p": text + rule % type_}).warnings]
         assert [each.split(": ", 2)[2] for each in found if "no type of STIX" in each] == warnings
