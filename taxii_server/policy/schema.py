@@ -175,7 +175,9 @@ TO: Mapping[str, Key] = {
 
 #: Conditions on the object (`what`, `drop`, and inside `unless`).
 WHAT: Mapping[str, Key] = {
-    "type": Key("texts", "text", "STIX types"),
+    "type": Key(
+        "texts", "text", "STIX types, also of somebody's own; one that is nearly a type of STIX is warned about"
+    ),
     "spec_version": Key("texts", "text", "2.0, 2.1"),
     "tlp": Key("texts", "level", "TLP levels, after the unmarked rule and tlp: labels"),
     "marking": Key("texts", "marking", "marking ids, built in or of [markings]"),

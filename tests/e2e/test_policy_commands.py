@@ -147,6 +147,7 @@ def test_what_if_refuses_files_that_it_cannot_place(hub: Lines, untouched: Calla
             hub.file("draft.toml", OPEN_POLICY),
         ),
         "cannot be read: not UTF-8": (_binary(hub),),
+        "holds a policy (audience): give it the name": (hub.file("my-partners.toml", "[audience.somebody]\n"),),
     }.items():
         assert words in " ".join(hub.run("policy", "what-if", *files, status=2).stderr.split())
     hub.run("policy", "what-if", status=2)
