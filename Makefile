@@ -16,12 +16,12 @@ $(BIN)/python:
 
 $(INSTALLED): $(BIN)/python setup.cfg pyproject.toml
 	@echo "Setting up $(VENV), once: half a minute or so"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable .
 	@touch $@
 
 $(INSTALLED_TEST): $(BIN)/python setup.cfg pyproject.toml
 	@echo "Setting up $(VENV) with the test tools and a MongoDB, once: a minute or so"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,migrate]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[test,check,migrate]'
 	@$(BIN)/python -m tests.migrate.peers
 	@touch $@ $(INSTALLED)
 

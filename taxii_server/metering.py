@@ -113,7 +113,7 @@ HELD_BYTES = _gauge("taxii_held_bytes", "Bodies and answers kept in memory for s
 DELIVERED = _counter("taxii_objects_delivered_total", "Objects and versions in answers.", ("partner", "collection"))
 RECEIVED = _counter(
     "taxii_objects_received_total",
-    "Objects in POSTs, by what became of them: stored, failed, refused or quarantined by a guard.",
+    "Objects in POSTs, by what became of them: stored (or there already), failed, refused or quarantined by a guard.",
     ("partner", "collection", "result"),
 )
 DELETED = _counter("taxii_objects_deleted_total", "Versions deleted by partners.", ("partner", "collection"))

@@ -55,6 +55,7 @@ class Traits:
     (extension id, property, value) for every text value one level inside `extensions`.
     `firm_granular` are those of `granular` whose marked parts cannot be taken out of the object, and
     `fixed_properties` those of `properties` that cannot (required ones; every one of an observable).
+    `covered_granular` are those of `granular` of which nothing is left when the parts of the others are taken out.
     `defines` is the object's own id when it is a marking-definition, else None.
     `submitter` is the authenticated partner, `collection` the name (file stem) it was posted to.
     """
@@ -77,6 +78,7 @@ class Traits:
     defines: str | None = None
     firm_granular: tuple[str, ...] = ()
     fixed_properties: tuple[str, ...] = ()
+    covered_granular: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,9 @@ def backup(session: Session, file: Path, force: bool, as_json: bool) -> None:
         with _bars() as progress:
             kind = "mongodb" if settings.uses_mongodb else "sqlite"
             manifest, digest = make_backup(store, kind, file, force=force, progress=progress)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # a full disk names no file
+        raise
     finally:
         store.close()
     if as_json:
@@ -99,10 +102,13 @@ def restore(
         clock_text = format_position(done.clock)
         print_json({"file": str(file), "clock_set_to": clock_text, "before": done.before, **_told(done.manifest)})
         return
-    err.print(f"[green]ok[/green] {_counted(done.manifest)} restored; what is added now comes after")
-    err.print(f"{format_position(done.clock)}. Next: taxii-server verify")
+    err.print(f"[green]ok[/green] restored: {_counted(done.manifest)}")
+    err.print(f"What is added now comes after {format_position(done.clock)}.")
     if done.before:
         err.print(escape(done.before))
+    session.suggest(
+        ("verify", "is all of it whole"), ("serve", "partners then post again what they posted since the backup")
+    )
 
 
 @contextmanager
@@ -121,5 +127,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
 
 
 def _counted(manifest: Manifest) -> str:
+    """How much is in a backup, and of when: what was posted later is not in it."""
     parts = manifest.parts
-    return f"{parts['records'].rows:,} records, {parts['ledger'].rows:,} entries of the ledger"
+    counted = f"{parts['records'].rows:,} records, {parts['ledger'].rows:,} entries of the ledger"
+    return f"{counted}, as they were at {format_position(manifest.made)}"

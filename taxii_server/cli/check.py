@@ -75,8 +75,8 @@ def check(session: Session, show: bool, as_json: bool) -> None:
         out.print(f"[yellow]warning[/yellow] {escape(warning)}")
     out.print(
         f"[green]ok[/green] {len(catalog.api_roots)} API root(s), {len(catalog.collections)} collections, "
-        f"{len(policy.audiences)} partners; policy '{escape(policy.name)}' {policy.digest[:12]}: "
-        "all examples hold, all never-claims are proved"
+        f"{len(policy.audiences)} partners; policy '{escape(policy.name)}': "
+        f"all examples hold, all never-claims are proved; configuration {catalog.digest[:12]}"
     )
 
 

@@ -26,7 +26,7 @@ from taxii_server.demo.scene import POSTS, Login, bundle, poll, post
 from taxii_server.errors import TaxiiServerError
 from taxii_server.service.explaining import census
 from taxii_server.service.hub import Hub
-from taxii_server.settings import Settings
+from taxii_server.settings import Settings, default_file
 
 _START_S = 30.0
 #: Whose login the snippet at the end shows.
@@ -49,6 +49,7 @@ def demo(session: Session, once: bool, port: int | None, store_url: str | None) 
       taxii-server demo --once
       taxii-server demo --store "mongodb://127.0.0.1:27017/demo?replicaSet=rs0"
     """
+    _require_scene(session)
     with tempfile.TemporaryDirectory(prefix="taxii-server-demo-") as folder:
         store = store_url or session.flags.get("store") or str(Path(folder) / "demo.db")
         settings = session.settings(
@@ -68,6 +69,24 @@ def demo(session: Session, once: bool, port: int | None, store_url: str | None) 
                 sys.exit(1)
             if not once:
                 _leave_running(hub, url, logins[_GUEST], server)
+
+
+def _require_scene(session: Session) -> None:
+    """Raise TaxiiServerError where the partners and collections of the demo are not in the configuration."""
+    where = "run it in the folder of the checkout, or with --config CHECKOUT/config/server.toml"
+    if session.config is None and not default_file().exists():
+        raise TaxiiServerError(f"the demo needs the configuration that is shipped, and there is none here; {where}")
+    settings = session.settings()
+    catalog = session.catalog(settings)
+    missing = sorted(
+        {name for name, _ in POSTS if name not in catalog.policy.audiences}
+        | {name for _, name in POSTS if name not in catalog.collections}
+    )
+    if missing:
+        raise TaxiiServerError(
+            f"the demo is played by the partners and collections that are shipped, and this configuration lacks "
+            f"{', '.join(missing)}; {where}"
+        )
 
 
 def _end(number: int, _: object) -> None:
@@ -150,6 +169,8 @@ for page in as_pages(collection.get_objects, per_request=100):
         f"curl -s -u '{login.partner}:{login.secret}' -H 'Accept: application/taxii+json;version=2.1' \\\n"
         f"  '{url}/hub/collections/{collection.id}/objects/?limit=5'\n"
     )
+    if hub.settings.has_console:
+        out.print(f"or in a browser, with the same name and secret: {url}/console/\n")
     out.print("Ctrl-C ends it.")
     try:
         server.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_c
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
 from taxii_server.cli.tables import print_found, print_json, print_rows
 from taxii_server.errors import ConfigError, NotFound, Problem
+from taxii_server.policy import POLICY_SECTIONS
 from taxii_server.service.comparing import Change, Difference, compare
 from taxii_server.service.explaining import Access, phrase
 from taxii_server.service.explaining import who_can as who_can_read
@@ -194,10 +196,16 @@ def _untouched(settings: Settings) -> Iterator[Store]:
 def _configured(path: Path, problems: list[Problem]) -> Catalog | None:
     """The checked configuration at this path; None with its problems, each with the path, when it does not hold."""
     try:
+        if path.is_file() and (sections := _policy_sections(path)):
+            told = f"holds a policy ({', '.join(sections)}), not a whole configuration; see policy what-if"
+            raise ConfigError([Problem("", "", told)])
         settings = settings_module.load(_server_file(path), environment={})
         return _checked(read_files(settings), settings)
     except ConfigError as error:
-        problems += [Problem(f"{path}: {each.file}", each.key, each.message) for each in error.problems]
+        problems += [
+            Problem(f"{path}: {each.file}" if each.file else str(path), each.key, each.message)
+            for each in error.problems
+        ]
         return None
 
 
@@ -233,6 +241,11 @@ def _replaced(in_force: Mapping[str, str], paths: Sequence[Path]) -> dict[str, s
             problems.append(Problem(str(path), "", "not the name of a configuration file; they end with .toml"))
         elif name in taken:
             problems.append(Problem(str(path), "", f"has the same name as {taken[name]}"))
+        elif name not in in_force and (sections := _policy_sections(path)):
+            names = [each.removeprefix(_CONFIG) for each in in_force if each.startswith(_CONFIG)]
+            places = " or ".join(each for each in names if each != _SERVER)
+            told = f"holds a policy ({', '.join(sections)}): give it the name of the file that it replaces, {places}"
+            problems.append(Problem(str(path), "", told))
         else:
             try:
                 files[name] = path.read_text(encoding="utf-8-sig")
@@ -244,6 +257,15 @@ def _replaced(in_force: Mapping[str, str], paths: Sequence[Path]) -> dict[str, s
     for name, path in taken.items():
         err.print(f"{escape(str(path))} {'takes the place of' if name in in_force else 'is new:'} {escape(name)}")
     return files
+
+
+def _policy_sections(path: Path) -> list[str]:
+    """Which sections of a policy the file has; none when it cannot be read, which is told elsewhere."""
+    try:
+        keys = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return []
+    return [key for key in keys if key in POLICY_SECTIONS]
 
 
 # ---- comparing
@@ -289,7 +311,7 @@ def _access_row(access: Access) -> tuple[str, ...]:
     decision = access.decision
     return (
         access.audience,
-        "yes" if access.versions else "no",
+        ("a copy" if access.copy_id else "yes") if access.versions else "no",
         f"{access.versions} of {access.stored}",
         # Why a rule is there can be a long sentence: `explain` tells it.
         phrase(decision) if decision.rule else decision.text,
@@ -300,6 +322,7 @@ def _access_row(access: Access) -> tuple[str, ...]:
 
 def _access_json(access: Access) -> dict[str, Any]:
     decision = access.decision
+    in_place = {} if access.copy_id is None else {"copy": access.copy_id}
     return {
         "partner": access.audience,
         "reads": access.versions > 0,
@@ -309,4 +332,5 @@ def _access_json(access: Access) -> dict[str, Any]:
         "rule": decision.rule,
         "words": decision.text,
         "collections": access.collections,
+        **in_place,
     }

@@ -8,10 +8,12 @@ import click
 from rich.markup import escape
 
 from taxii_server.catalog import ReleaseEntry, read_releases
-from taxii_server.cli.context import Command, Session, out, pass_session, require_partner
+from taxii_server.cli.context import Command, Session, err, out, pass_session, require_partner
 from taxii_server.cli.naming import PARTNER
 from taxii_server.cli.tables import json_option, print_found
 from taxii_server.errors import ConfigError, NotFound
+from taxii_server.service.explaining import explain
+from taxii_server.service.hub import Hub
 from taxii_server.service.releasing import ReleaseRefused, Request, file_release, withdraw_release
 from taxii_server.times import format_position, parse_instant
 
@@ -107,7 +109,22 @@ def file(
             filed = file_release(hub, partner, request, getpass.getuser(), anybody=True)
         except ReleaseRefused as error:
             raise ConfigError(error.problems) from error
-    out.print(f"[green]ok[/green] release {escape(filed.id)} is in force")
+        out.print(f"[green]ok[/green] release {escape(filed.id)} is in force")
+        if not_before is None:
+            _warn(hub, filed)
+
+
+def _warn(hub: Hub, filed: ReleaseEntry) -> None:
+    """Say who is named and still does not read it: a release lifts TLP:RED and ORCON, and nothing else."""
+    audiences = hub.snapshot.catalog.policy.audiences
+    for name in sorted(audiences):
+        if name not in filed.audiences and audiences[name].groups.isdisjoint(filed.groups):
+            continue
+        for object_id in filed.objects:
+            versions = explain(hub, name, object_id)
+            if not any(version.served for version in versions):
+                text = f"{name} still does not get {object_id}: {versions[-1].outcome.text}"
+                err.print(f"[yellow]warning[/yellow] {escape(text)}")
 
 
 @release.command("withdraw", cls=Command)

@@ -18,6 +18,7 @@ from taxii_server.cli.context import Command, Session, err, out, pass_session, p
 from taxii_server.cli.naming import PARTNER
 from taxii_server.cli.tables import json_option, print_found, print_json
 from taxii_server.model import POSITION_MAX, Credential
+from taxii_server.service.hub import Hub
 from taxii_server.storage.base import Store
 from taxii_server.storage.ledger import LedgerQuery
 from taxii_server.times import format_position, parse_instant
@@ -27,6 +28,8 @@ _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=
 #: How far back the last use is looked for, in steps: who was here today need not be looked for last year.
 _LOOK_BACK_DAYS = (1, 8, 64)
 _DAY_US = 86_400_000_000
+#: A password of fewer characters is worth a warning.
+_SHORT = 12
 
 
 def _end(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
@@ -219,7 +222,19 @@ def set_(session: Session, partner: str, user: str | None, password: str) -> Non
     Example:
       taxii-server password set cert-fr --user analyst
     """
+    name = user or partner
     with session.hub() as hub:
         require_partner(hub, partner)
-        hub.store.save_credential(new_password(partner, user or partner, password))
-    out.print(f"[green]ok[/green] user {escape(user or partner)} of {partner} has a new password")
+        _require_own(hub, partner, name)
+        hub.store.save_credential(new_password(partner, name, password))
+    out.print(f"[green]ok[/green] user {escape(name)} of {partner} has a new password")
+    if len(password) < _SHORT:
+        err.print(f"[yellow]warning[/yellow] {len(password)} characters are soon guessed; a token cannot be guessed")
+
+
+def _require_own(hub: Hub, partner: str, name: str) -> None:
+    """Raise UsageError where the name of a user would let somebody else's clients in as this partner."""
+    owner = name if name in hub.snapshot.catalog.policy.audiences else partner
+    owner = next((each.partner for each in hub.store.credentials() if each.id == name), owner)
+    if owner != partner:
+        raise click.UsageError(f"the user name '{name}' is one of {owner}; choose another one with --user")

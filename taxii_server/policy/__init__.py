@@ -12,10 +12,12 @@ from taxii_server.policy.markings import LEVELS, Meaning, Meanings
 from taxii_server.policy.parse import parse
 from taxii_server.policy.prove import check
 from taxii_server.policy.rules import Audience, Defaults, Rule
+from taxii_server.policy.schema import POLICY_SECTIONS
 
 __all__ = [
     "LEVELS",
     "OTHER",
+    "POLICY_SECTIONS",
     "Access",
     "Audience",
     "Check",

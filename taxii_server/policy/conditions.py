@@ -4,8 +4,9 @@ A case is either the facets of an object, which always answers yes or no, or the
 fixed object, which may answer None. Both go through the code here; there is no second evaluation.
 
 Two readings of one condition. Where it *grants* (permit, unless), the audience's own values must all
-fit and a creator must be verified; where it *denies* (forbid, select, embargo, strip, never), any one
-value and a claimed creator are enough. `not_` swaps the two, so that every doubt hides.
+fit and a creator must be verified; where it *denies* (forbid, select, embargo, strip, never), any one value is
+enough, and so is a creator that is claimed, or the owner of the identity as the submitter: whoever is denied cannot
+escape by another name or by none (policy design, C13). `not_` swaps the two, so that every doubt hides.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def some(answers: Iterable[bool | None]) -> bool | None:
     return result
 
 
-Operation = Literal["one", "sets", "level", "below", "at_least", "verified"]
+Operation = Literal["one", "sets", "level", "below", "at_least", "pairs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ class Test:
     """One condition, ready for one audience.
 
     one: the dimension's value is in `values`. sets: one of `groups` is wholly present. level: the
-    effective level is in `ranks`. below / at_least: of the confidence, against `number`. verified:
-    the creator and its owner as submitter are a pair of `groups`.
+    effective level is in `ranks`. below / at_least: of the confidence, against `number`. pairs: as sets,
+    of single-valued dimensions, such as a creator and its owner as the submitter.
     """
 
     operation: Operation
@@ -103,7 +104,7 @@ class Test:
             return some(every(case.has(*member) for member in group) for group in self.groups)
         if self.operation == "level":
             return self._level(case)
-        if self.operation == "verified":
+        if self.operation == "pairs":
             return some(every(self._equal(case, *member) for member in pair) for pair in self.groups)
         band = case.one("confidence")
         if band is UNKNOWN:
@@ -163,7 +164,6 @@ _SINGLE: Mapping[str, str] = {
     "identity_class": "identity_class",
     "collection": "collection",
     "revoked": "revoked",
-    "creator": "creator",
 }
 _SETS = ("label", "marking", "extension")
 
@@ -182,9 +182,8 @@ def for_audience(
     key, values, negated = condition.key, condition.values, condition.negated
     # Inside a "not", granting and denying change places.
     grant = grant != negated
-    if key == "creator" and grant:
-        pairs = [(("creator", id_), ("submitter", owners[id_])) for id_ in values if id_ in owners]
-        return Test("verified", groups=tuple(pairs), negated=negated)
+    if key == "creator":
+        return Test("pairs", groups=tuple(_creators(values, owners, grant)), negated=negated)
     if key in _SINGLE:
         return Test("one", _SINGLE[key], frozenset(values), negated=negated)
     if key == "by":
@@ -214,6 +213,14 @@ def for_audience(
             # ... and is denied whatever has the facet at all.
             groups.extend(((dimension, text),) for text in (own or (ANY,)))
     return Test("sets", groups=tuple(groups), negated=negated)
+
+
+def _creators(values: Sequence[str], owners: Mapping[str, str], grant: bool) -> list[tuple[Member, ...]]:
+    """Verified: the identity, posted by its owner. Else also the identity by anybody, and anything by its owner."""
+    owned = [(("creator", id_), ("submitter", owners[id_])) for id_ in values if id_ in owners]
+    if grant:
+        return list(owned)
+    return [*((("creator", id_),) for id_ in values), *((by,) for by in dict.fromkeys(by for _, by in owned))]
 
 
 def dimension_of(source: FacetSource) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -163,8 +163,8 @@ class Policy:
         """
         try:
             return self._decide(audience, facets, meanings, governor, Ask(carried, moment, age_us=age_us), None)
-        except Exception:  # noqa: BLE001 - one object that cannot be judged must not show (C14)
-            return Decision("hide", "error", None, "the decision failed; see the log of this request")
+        except Exception as error:  # noqa: BLE001 - one object that cannot be judged must not show (C14)
+            return Decision("hide", "error", None, f"the decision failed: {type(error).__name__}: {error}")
 
     def _decide(
         self,
@@ -242,10 +242,12 @@ def allowed(
     moment: int | None = None,
     *,
     suspended_too: bool = False,
+    failed: Callable[[int], None] = lambda label: None,
 ) -> dict[int, Access]:
     """The labels (number, facets, governing facets) that this audience may read, and how: `decide` in bulk.
 
-    `suspended_too`: as if the audience were not suspended.
+    `suspended_too`: as if the audience were not suspended. `failed` hears of labels that cannot be judged, while the
+    exception is being handled.
     """
     view = policy.views.get(audience)
     if view is None or (view.audience.suspended and not suspended_too):
@@ -262,7 +264,8 @@ def allowed(
                 newest = judge(view, policy.case(governor, meanings, moment), of_governor(ask))
                 if newest.outcome != "granted":
                     continue
-        except Exception:  # noqa: BLE001, S112 - as in decide: what cannot be judged stays hidden
+        except Exception:  # noqa: BLE001 - as in decide: what cannot be judged stays hidden
+            failed(label)
             continue
         found[label] = Access(ruling.delay_us, ruling.removal)
     return found

@@ -111,6 +111,8 @@ class Facets:
     #: those of `granular` whose parts, and of `properties`, that cannot be taken out
     firm: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    #: those of `granular` that a copy without the parts of the others may lack
+    covered: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no blanks, values equal to the default left out."""
@@ -191,6 +193,7 @@ class Vocabulary:
             releases=self._released.get((traits.submitter, traits.id), ()),
             firm=tuple(sorted({*traits.firm_granular})),
             fixed=self._present(traits.fixed_properties),
+            covered=traits.covered_granular,
         )
 
     def project_all(self, traits: Sequence[Traits]) -> list[Facets]:

@@ -6,6 +6,7 @@ nobody should have to know which file is read last.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -19,6 +20,7 @@ from taxii_server.model import POSITION_UNIT
 from taxii_server.policy import schema
 from taxii_server.policy.decisions import Policy
 from taxii_server.policy.facets import TLP_LABEL, FacetSource
+from taxii_server.policy.guard import Guard, GuardTest
 from taxii_server.policy.markings import LEVELS, RANKS, Meaning
 from taxii_server.policy.parse_admission import (
     doubly_claimed,
@@ -30,9 +32,10 @@ from taxii_server.policy.parse_guards import read_guards
 from taxii_server.policy.parse_rules import RuleReader, check_country
 from taxii_server.policy.prove import satisfiable
 from taxii_server.policy.reader import Names, Table, kind_of, known
-from taxii_server.policy.rules import Audience, Defaults
+from taxii_server.policy.rules import Audience, Condition, Defaults, Rule
 from taxii_server.policy.space import Space
 from taxii_server.policy.vocabulary import vocabulary_of
+from taxii_server.policy.whole import STANDARD_TYPES
 from taxii_server.tlp import TLP_IDS
 
 #: Attributes that `@name` knows without anybody defining them.
@@ -136,7 +139,7 @@ class _Parser:
             posts=guards.examples,
         )
         self.check_delays(policy)
-        return policy.with_warnings((*reader.warnings, *dead_rules(policy)))
+        return policy.with_warnings((*reader.warnings, *dead_rules(policy), *misspelt_types(policy)))
 
     def gather(self, file: str, document: dict[str, Any]) -> None:
         """Sorts one file's sections into the common heap, refusing what another file already gave."""
@@ -373,4 +376,24 @@ def dead_rules(policy: Policy) -> list[Problem]:
             reason = "no object can match this"
         if reason:
             found.append(Problem(rule.file, rule.key, f"{reason} (rule {rule.id!r})"))
+    return found
+
+
+def misspelt_types(policy: Policy) -> list[Problem]:
+    """A warning for every type in a rule that is none of STIX and nearly one: such a forbid or claim never fits.
+
+    A type of somebody's own is nothing to warn about, least of all one that begins with x-, as custom ones do.
+    """
+    found = []
+    rules: list[Rule | Guard] = [*policy.rules, *policy.guards]
+    for rule in rules:
+        conditions: list[Condition | GuardTest] = [*rule.what]
+        if isinstance(rule, Rule) and rule.unless:
+            conditions += [*rule.unless.conditions, *rule.unless.alternatives]
+        values = {value for each in conditions if each.key == "type" for value in each.values}
+        for value in sorted(values - STANDARD_TYPES):
+            near = difflib.get_close_matches(value, sorted(STANDARD_TYPES), 1, 0.8)
+            if near and not value.startswith("x-"):
+                message = f"{value!r} is no type of STIX; did you mean {near[0]!r}? (rule {rule.id!r})"
+                found.append(Problem(rule.file, rule.key, message))
     return found

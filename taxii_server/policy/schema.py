@@ -120,6 +120,9 @@ LISTS: Mapping[str, Keys] = {
     },
 }
 
+#: What only a policy holds: no key of a server.toml or of a collection's file is called so.
+POLICY_SECTIONS = frozenset({"schema", *TABLES, *NAMED, *LISTS})
+
 #: Keys of `object` in a [[test]] that are not simply properties present.
 OBJECT: Keys = {
     "type": "STIX type",
@@ -172,7 +175,9 @@ TO: Mapping[str, Key] = {
 
 #: Conditions on the object (`what`, `drop`, and inside `unless`).
 WHAT: Mapping[str, Key] = {
-    "type": Key("texts", "text", "STIX types"),
+    "type": Key(
+        "texts", "text", "STIX types, also of somebody's own; one that is nearly a type of STIX is warned about"
+    ),
     "spec_version": Key("texts", "text", "2.0, 2.1"),
     "tlp": Key("texts", "level", "TLP levels, after the unmarked rule and tlp: labels"),
     "marking": Key("texts", "marking", "marking ids, built in or of [markings]"),
@@ -181,7 +186,9 @@ WHAT: Mapping[str, Key] = {
     "has_facet": Key("texts", "facet", "facets that have any value"),
     "identity_class": Key("texts", "text", "identity classes"),
     "by": Key("texts", "submitter", "who posted it; '@client_of': one whose client the audience is"),
-    "creator": Key("texts", "creator", "created_by_ref; a permit wants it verified, a forbid not"),
+    "creator": Key(
+        "texts", "creator", "created_by_ref; a permit wants it verified, a forbid not, or its owner as poster"
+    ),
     "collection": Key("texts", "collection", "collection it was posted to"),
     "extension": Key("texts", "extension", "extension ids"),
     "confidence_below": Key("number", "", "confidence under this; missing counts as under", negatable=False),

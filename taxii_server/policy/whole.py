@@ -39,6 +39,8 @@ _REQUIRED: Mapping[str, frozenset[str]] = {
     "tool": frozenset({"name"}),
     "vulnerability": frozenset({"name"}),
 }
+#: Every type of object that STIX 2.1 defines, relationships and markings included.
+STANDARD_TYPES = WHOLE_TYPES | frozenset(_REQUIRED)
 
 
 def is_required(type_: str, name: str) -> bool:

@@ -8,6 +8,7 @@ that the audience reads, and this one, were added. A relationship beside it says
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -19,6 +20,8 @@ from taxii_server.service.versions import age
 from taxii_server.stix.derive import Derived, Maker, derive, takes_away
 from taxii_server.storage.base import Store
 from taxii_server.times import format_position, instant_key
+
+_log = logging.getLogger(__name__)
 
 #: Where the relationship of a copy stands behind the copy: between two places of records.
 RELATION_SHIFT = POSITION_UNIT // 2
@@ -75,7 +78,7 @@ class Copies:
             some = cut[start : start + _TEXTS_AT_ONCE]
             texts = self._texts(some)
             # What is not there any more was deleted meanwhile.
-            made.update((row.at, self._copies(row, texts[row.at], references)) for row in some if row.at in texts)
+            made.update((row.at, self._tried(row, texts[row.at], references)) for row in some if row.at in texts)
         served = [item for row in rows for item in ([row] if row.removal is None else made.get(row.at, []))]
         self._remember(served)
         return served
@@ -90,6 +93,15 @@ class Copies:
         read = {record.position: record.content for record in self._store.records_at(missing)[0]} if missing else {}
         texts = {row.at: row.record.content or read.get(row.record.position, b"") for row in rows}
         return {at: text for at, text in texts.items() if text}
+
+    def _tried(self, row: Row, text: bytes, references: References) -> Sequence[Served]:
+        """As `_copies`; nothing when that fails: one object must not break a page, which would show that it is there
+        (policy design, C14)."""
+        try:
+            return self._copies(row, text, references)
+        except Exception:  # noqa: BLE001 - whatever it is, see above
+            _log.exception("no copy of %s version %s can be made: it is hidden", row.record.id, row.record.version)
+            return []
 
     def _copies(self, row: Row, text: bytes, references: References) -> Sequence[Served]:
         """The copy and its relationship; the original when nothing has to be taken out of it; nothing if neither."""

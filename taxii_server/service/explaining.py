@@ -151,6 +151,8 @@ class Access:
     stored: int
     collections: tuple[str, ...]
     decision: Decision
+    #: the id of the copy that it gets in place of that version
+    copy_id: str | None = None
 
 
 def who_can(hub: Hub, object_id: str) -> list[Access]:
@@ -161,7 +163,7 @@ def who_can(hub: Hub, object_id: str) -> list[Access]:
         served = [version for version in versions if version.served]
         telling = (served or [version for version in versions if version.doors] or versions)[-1]
         doors = sorted({door for version in served for door in version.served})
-        found.append(Access(audience, len(served), len(versions), tuple(doors), telling.outcome))
+        found.append(Access(audience, len(served), len(versions), tuple(doors), telling.outcome, telling.copy_id))
     return found
 
 

@@ -7,14 +7,18 @@ cannot reach is not in the set.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from taxii_server.catalog import Catalog
+from taxii_server.model import Removal
 from taxii_server.policy import Access, Facets, Vocabulary, allowed
 from taxii_server.service.book import Book, Flags, Label
 from taxii_server.service.events import Event
+
+_log = logging.getLogger(__name__)
 
 #: what the policy judges: label, facets, and those of the newest version where they differ
 Judged = tuple[int, Facets, Facets | None]
@@ -48,6 +52,18 @@ class Sight:
     def labels_in(self, collections: Iterable[str]) -> tuple[int, ...]:
         """The readable labels of these collections, ascending."""
         return tuple(sorted(number for id_ in collections for number in self.by_collection.get(id_, ())))
+
+
+def _left_in(removal: Removal | None, facets: Facets) -> Iterable[str]:
+    """The granular markings that are surely in what is read: the text of a marking can tell what it marks.
+
+    Which of them lie in a property that a rule takes out is no facet, so none of them counts then.
+    """
+    if removal is None:
+        return facets.granular
+    if removal.properties or removal.creator:
+        return ()
+    return set(facets.granular).difference(removal.markings, facets.covered)
 
 
 def wanted_vocabulary(catalog: Catalog) -> Vocabulary:
@@ -144,18 +160,19 @@ class Sights:
         definitions = [number for number in book.definitions if number <= length and number not in known.access]
         fresh = set(range(known.length + 1, length + 1)).difference(definitions)
         judged = self._judged_in(sorted(fresh), reachable)
-        found = allowed(policy, audience, judged, meanings, frozenset(), self.moment)
+
+        def failed(number: int) -> None:
+            _log.exception("%s: label %d cannot be judged, what carries it is hidden", audience, number)
+
+        found = allowed(policy, audience, judged, meanings, frozenset(), self.moment, failed=failed)
         carried = set(known.carried)
         for number, facets, _ in judged:
             # Its own objects carry whatever it likes: they open no definition of others. What it will read later opens
             # none now: the text of a marking can tell what it marks.
             if number in found and facets.submitter != audience and not found[number].delay_us:
-                removal = found[number].removal
-                # What a copy lacks carries nothing into sight: the text of a marking can tell what it marks.
-                left = facets.granular if removal is None else set(facets.granular).difference(removal.markings)
-                carried.update(facets.markings, left)
+                carried.update(facets.markings, _left_in(found[number].removal, facets))
         about = self._judged_in(definitions, reachable)
-        found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment)
+        found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment, failed=failed)
         own, later = self._granted_by(audience, found, events)
         return Sight(
             audience=audience,

@@ -322,8 +322,19 @@ def _counts(results: Sequence[Added]) -> dict[str, int | None]:
 
 
 def _chosen(records: Sequence[Record], filters: Filters, versions: VersionChoice) -> list[Record]:
-    fitting = [r for r in records if filters.spec_versions is None or r.spec_version in filters.spec_versions]
-    if not fitting:
-        return []
-    keys = [record.version_key for record in fitting]
-    return [record for record in fitting if versions.picks(record.version_key, min(keys), max(keys))]
+    """The records of one object that a DELETE with these filters means.
+
+    First and last are those that a read shows: of each STIX version that is asked for, else of the highest. A single
+    version, and all of them, are meant in every STIX version: none may be read afterwards (TAXII 2.1, 5.7).
+    """
+    forms: dict[str, list[Record]] = {}
+    for record in records:
+        if filters.spec_versions is None or record.spec_version in filters.spec_versions:
+            forms.setdefault(record.spec_version, []).append(record)
+    chosen: list[Record] = []
+    for form, members in forms.items():
+        is_shown = filters.spec_versions is not None or form == max(forms)
+        choice = versions if is_shown else replace(versions, first=False, last=False)
+        keys = [record.version_key for record in members]
+        chosen += [record for record in members if choice.picks(record.version_key, min(keys), max(keys))]
+    return chosen

@@ -111,8 +111,19 @@ def derive(
 
 def can_derive(value: Mapping[str, Any], removal: Removal, spec_version: str) -> bool:
     """Whether there is a copy without these parts; True when nothing is to be removed."""
+    return markings_left(value, removal, spec_version) is not None
+
+
+def markings_left(value: Mapping[str, Any], removal: Removal, spec_version: str) -> frozenset[str] | None:
+    """The granular markings of the copy without these parts, languages aside; None when there is no copy.
+
+    Those of the object itself when nothing is to be removed.
+    """
     maker, moment = Maker(b"", f"identity--{_uuid(b'', [], '2.0')}"), "2000-01-01T00:00:00.000Z"
-    return not takes_away(value, removal) or (_copy(value, removal, maker, moment, moment, spec_version) is not None)
+    left: Mapping[str, Any] | None = value
+    if takes_away(value, removal):
+        left = _copy(value, removal, maker, moment, moment, spec_version)
+    return None if left is None else frozenset(each["marking_ref"] for each in _markings(left) if "marking_ref" in each)
 
 
 def hub_identity(secret: bytes) -> str:

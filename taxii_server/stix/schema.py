@@ -127,15 +127,19 @@ def _schema_name(value: Mapping[str, Any], spec_version: str) -> str:
 
 
 def _is_harmless(error: Any) -> bool:
-    """Whether it is one of two things that real feeds do and nobody is hurt by.
+    """Whether it is one of the things that real feeds do and nobody is hurt by.
 
-    Other digits than milliseconds in `created` and `modified`, which were read as real instants already; and
-    custom properties, of the object or in an extension, with other names than STIX 2.1, 11.1 wants (capitals, one
-    letter).
+    Other digits than milliseconds in `created` and `modified`, which were read as real instants already; custom
+    properties, of the object or in an extension, with other names than STIX 2.1, 11.1 wants (capitals, one letter);
+    and granular markings that STIX 2.1, 7.2.3 allows and its schema does not: of a language, without a
+    `marking_ref`, and selectors with capitals, as in `hashes.SHA-256`. That they resolve was checked already.
     """
     path, kind = list(error.instance_path), error.kind.name
     if kind == "additionalProperties":
         return not path or (path[0] == "extensions" and len(path) > 1)
+    if path and path[0] == "granular_markings":
+        is_of_language = kind == "required" and error.kind.property == "marking_ref"
+        return is_of_language or (kind == "pattern" and "selectors" in path)
     return kind == "pattern" and path in (["created"], ["modified"])
 
 

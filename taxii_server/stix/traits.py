@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from taxii_server.model import Removal, Traits
-from taxii_server.stix.derive import can_derive
+from taxii_server.stix.derive import can_derive, markings_left
 from taxii_server.stix.kinds import MARKING_DEFINITION, plain_word
 from taxii_server.stix.markings import is_plain_tlp
 from taxii_server.stix.whole import fixed_properties
@@ -32,6 +32,7 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
     # Most objects have few of these: what is not there is not searched.
     extensions = _members(value["extensions"]) if "extensions" in value else {}
     granular = _marked_by(value["granular_markings"]) if "granular_markings" in value else ()
+    firm = _firm(value, granular, spec_version) if granular else ()
     properties, fixed = _names(value, spec_version)
     return Traits(
         collection=collection,
@@ -50,8 +51,9 @@ def read_traits(value: Mapping[str, Any], *, collection: str, submitter: str, sp
         identity_class=_word(value.get("identity_class")),
         properties=properties,
         defines=_defined(value) if value["type"] == MARKING_DEFINITION else None,
-        firm_granular=_firm(value, granular, spec_version) if granular else (),
+        firm_granular=firm,
         fixed_properties=fixed,
+        covered_granular=_covered(value, granular, firm, spec_version) if len(granular) > 1 else (),
     )
 
 
@@ -103,6 +105,21 @@ def _firm(value: Mapping[str, Any], granular: tuple[str, ...], spec_version: str
         return granular
     firm = tuple(marking for marking in granular if not _can_lose(value, {marking}, spec_version))
     return firm if _can_lose(value, set(granular) - set(firm), spec_version) else granular
+
+
+def _covered(
+    value: Mapping[str, Any], granular: tuple[str, ...], firm: tuple[str, ...], spec_version: str
+) -> tuple[str, ...]:
+    """The granular markings that a copy without the parts of the others lacks; firm ones are in every copy."""
+    return tuple(
+        marking
+        for marking in granular
+        if marking not in firm
+        and marking
+        not in (
+            markings_left(value, Removal(markings=frozenset(granular).difference(firm, {marking})), spec_version) or ()
+        )
+    )
 
 
 def _can_lose(value: Mapping[str, Any], markings: set[str], spec_version: str) -> bool:

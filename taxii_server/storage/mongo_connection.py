@@ -355,4 +355,6 @@ def _codes(error: OperationFailure) -> set[int | None]:
 def _short(error: Exception) -> str:
     """The kind and the server's words, cut: they may quote a document."""
     words = str(error).partition(", full error:")[0]
+    if isinstance(error, ConnectionFailure) and words == "operation cancelled":
+        return "it does not answer; the driver gave the command up"
     return f"{type(error).__name__}: {words[:200]}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sqlite3
 import threading
 import time
@@ -24,6 +25,8 @@ from taxii_server.storage.sqlite_fork import ForkGate
 
 #: How long a writer waits before it asks again whether another process has finished.
 _NAP_S = (0.0002, 0.003)
+#: With fewer bytes than this on the disk, an I/O error is most likely the lack of them.
+_LITTLE_ROOM = 1 << 20
 
 
 class Connection:
@@ -146,7 +149,7 @@ class Database:
                 raise
             self._keep(connection)
         except sqlite3.Error as error:
-            raise StorageUnavailable(f"{self.path}: {error}") from error
+            raise StorageUnavailable(f"{self.path}: {error}{_why(self.path, error)}") from error
         finally:
             FORKS.leave()
 
@@ -262,6 +265,19 @@ def _begin_reading(db: sqlite3.Connection) -> None:
 def _is_busy(error: BaseException | None) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _why(path: Path, error: sqlite3.Error) -> str:
+    """What SQLite does not say: that there is no file, or no room. It calls a full disk an I/O error in most places."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    try:
+        if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
+            return " (there is no such file)"
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        return ""
+    is_full = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) and free < _LITTLE_ROOM
+    return f" ({free} bytes are left on the disk)" if is_full else ""
 
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()

@@ -107,7 +107,9 @@ def register_context(
                     the_hub.follow()
                 enter(asked, is_counted)
             # Also for a path without its final slash: a redirect makes some clients drop the method or the credentials.
-            if asked.routing_exception is not None and not isinstance(asked.routing_exception, MethodNotAllowed):
+            if isinstance(asked.routing_exception, MethodNotAllowed):
+                _require_visible(asked.routing_exception)
+            elif asked.routing_exception is not None:
                 raise NotFound
         return _options(asked) if asked.method == "OPTIONS" else None
 
@@ -206,6 +208,18 @@ def has_moved(known: Snapshot | None) -> bool:
     if "visit" in g:
         g.visit = _new_visit(request_ctx.request)
     return True
+
+
+def _require_visible(fault: MethodNotAllowed) -> None:
+    """404 before 405: the API root and the collection in the URL have to be ones that the actor may know of."""
+    adapter = request_ctx.url_adapter
+    assert adapter is not None
+    assert fault.valid_methods
+    _, parts = adapter.match(method=next(iter(fault.valid_methods)))
+    if "name" in parts:
+        visit().collection(parts["api_root"], parts["name"])
+    elif "api_root" in parts:
+        visit().api_root(parts["api_root"])
 
 
 def require_accept() -> None:

@@ -175,10 +175,11 @@ def error_response(status: int, description: str | None = None, code: str | None
         body["description"] = description
     _log.log(
         logging.ERROR if status == 500 else logging.INFO,
-        "%s %s answers %d, error_id %s",
+        "%s %s answers %d %s, error_id %s",
         request.method,
         _shown_path(),
         status,
+        body["error_code"],
         error_id,
     )
     return Response(orjson.dumps(body), status, content_type=TAXII)

@@ -13,7 +13,8 @@ _TYPE = "application/taxii+json"
 _STIX_TYPE = "application/stix+json"
 _STIX_VERSIONS = frozenset({None, "2.0", "2.1"})
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 7230's name of a grammar rule
-_PARAMETER = re.compile(rf';\s*({_TOKEN})\s*=\s*("(?:[^"\\]|\\.)*"|{_TOKEN})')
+# Also a parameter without a value or with one that is of no form: it stands for no version, not for every one.
+_PARAMETER = re.compile(rf';\s*({_TOKEN})\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^;]*))?')
 _RANGE = re.compile(rf"\s*({_TOKEN}/{_TOKEN})")
 
 
@@ -39,7 +40,7 @@ def parse_media_types(header: str) -> Iterator[MediaType]:
             continue
         parameters: dict[str, str] = {}
         for name, value in _PARAMETER.findall(member, match.end()):
-            parameters[name.lower()] = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+            parameters[name.lower()] = re.sub(r"\\(.)", r"\1", value[1:-1]) if _is_quoted(value) else value.strip()
         yield MediaType(match.group(1).lower(), parameters, _quality(parameters.pop("q", "1")))
 
 
@@ -68,6 +69,10 @@ def is_taxii_content(header: str | None) -> bool:
     if media.name == _TYPE:
         return media.version in (None, _VERSION)
     return media.name == _STIX_TYPE and media.version in _STIX_VERSIONS
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] == '"'
 
 
 def _rank(media: MediaType) -> int:

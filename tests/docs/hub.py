@@ -105,8 +105,10 @@ class Reader:
         text = self._meant(fence.text)
         if fence.language == "python":
             script = self.hub.folder / "var/snippet.py"
+            printed = script.with_suffix(".printed")  # by itself: a server in the background may speak meanwhile
             script.write_text(text)
-            self.type(f"taxii-server {PYTHON} {script}")
+            self.type(f"taxii-server {PYTHON} {script} > {printed}")
+            assert printed.stat().st_size or "print(" not in text, f"nothing is printed by\n{text}"
         elif fence.language == "console":
             self._compare(text)
         else:

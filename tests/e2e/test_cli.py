@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -218,6 +219,16 @@ def test_a_password_is_asked_for_and_its_hash_stored(hub: Lines) -> None:
     assert "is revoked" in hub.cli("token", "revoke", "analyst").stdout
 
 
+def test_a_user_name_of_one_partner_does_not_become_that_of_another(hub: Lines) -> None:
+    assert "warning 5 characters" in hub.cli("password", "set", "rw", "--user", "bob", "--password", "short").stderr
+    assert hub.cli("password", "set", "rw", "--user", "bob", "--password", "long enough by far").stderr == ""
+    for name, owner in (("bob", "rw"), ("rw", "rw"), ("admin", "admin")):
+        refused = hub.cli("password", "set", "ro", "--user", name, "--password", "long enough by far", status=2)
+        assert f"the user name '{name}' is one of {owner}" in refused.stderr
+    listed = json.loads(hub.cli("token", "list", "--json").stdout)["credentials"]
+    assert [each["partner"] for each in listed if each["id"] in ("bob", "rw", "admin")] == ["rw"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -390,6 +401,26 @@ def test_export_with_all_versions_holds_both_forms_of_an_id(hub: Lines) -> None:
 def test_export_of_an_empty_collection_is_an_empty_bundle(hub: Lines) -> None:
     bundle = json.loads(hub.cli("export", "empty", "--as", "rw").stdout)
     assert bundle == {"type": "bundle", "id": "bundle--64993447-4d7e-4f70-b94d-d7f33742ee63", "objects": []}
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_backup_for_which_there_is_no_room_names_its_file(hub: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sys.modules["taxii_server.cli.backup"], "make_backup", full)
+    file = hub.folder / "hub.zip"
+    assert hub.cli("backup", str(file), status=1).stderr == f"error {file}: no space left on device\n"
+
+
+def test_what_reads_only_says_that_there_is_no_database(hub: Lines) -> None:
+    told = hub.cli("--store", str(hub.folder / "none.db"), "verify", status=1).stderr
+    assert "none.db: unable to open database file (there is no such file)" in told
+
+
+def test_check_names_the_configuration_as_reload_does(hub: Lines) -> None:
+    digest = hub.cli("reload").stdout.split()[2]
+    assert hub.cli("check").stdout.endswith(f"all never-claims are proved; configuration {digest}\n")
 
 
 def test_an_export_that_nobody_reads_to_the_end_is_no_traceback(hub: Lines) -> None:

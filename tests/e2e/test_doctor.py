@@ -265,7 +265,7 @@ def test_a_clock_that_was_ahead_is_told(running: Hub) -> None:
 def test_what_cannot_be_written_is_a_failure(running: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = sqlite3.connect(running.store, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(of_store, "open_store", lambda url: SQLiteStore(url, timeout_s=0.1))
+    monkeypatch.setattr(of_store, "store_of", lambda settings: SQLiteStore(settings.store, timeout_s=0.1))
     try:
         assert "failure store: nothing can be written: " in running.wrong(status=1)
     finally:

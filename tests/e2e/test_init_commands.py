@@ -65,6 +65,15 @@ def at(folder: Path) -> tuple[str, str]:
 # ---- init
 
 
+def test_the_demo_says_where_it_can_be_played(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = "run it in the folder of the checkout"
+    told = run(*at(hub), "demo", "--once", status=1).stderr
+    assert "lacks bt, " in told
+    assert where in told
+    monkeypatch.chdir(tmp_path)
+    assert where in run("demo", "--once", status=1).stderr
+
+
 def test_what_init_writes_holds_without_a_warning_and_says_why(hub: Path) -> None:
     catalog = check_catalog(read_files(load(hub / "config/server.toml", {})))
     assert catalog.warnings == ()

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from taxii_server.cli import main
 from tests.e2e.server import Server
+from tests.service.site import report
 from tests.world import COLLECTIONS, OPEN_POLICY, indicator, malware, new_id, relationship
 
 AMBER = "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421"
@@ -142,9 +143,13 @@ def test_what_if_refuses_files_that_it_cannot_place(hub: Lines, untouched: Calla
         "has the same name as": (first, str(hub.config.with_name("policy.toml"))),
         "see policy diff": (str(hub.config),),
         "they end with .toml": (hub.file("policy.txt", ""),),
+        "(schema, defaults, permit): give it the name of the file that it replaces, partners.toml or policy.toml": (
+            hub.file("draft.toml", OPEN_POLICY),
+        ),
         "cannot be read: not UTF-8": (_binary(hub),),
+        "holds a policy (audience): give it the name": (hub.file("my-partners.toml", "[audience.somebody]\n"),),
     }.items():
-        assert words in hub.run("policy", "what-if", *files, status=2).stderr
+        assert words in " ".join(hub.run("policy", "what-if", *files, status=2).stderr.split())
     hub.run("policy", "what-if", status=2)
     hub.run("policy", "what-if", "nowhere.toml", status=2)
     untouched()
@@ -203,6 +208,12 @@ def test_diff_says_what_is_wrong_with_either(hub: Lines, untouched: Callable[[],
     assert "collections_dir cannot be read" in told
     assert f"{tmp_path / 'proposed'}: " in told
     hub.run("policy", "diff", str(hub.folder), "nowhere", status=2)
+    done = hub.run("policy", "diff", str(hub.folder), hub.file("draft.toml", OPEN_POLICY), status=2)
+    told = " ".join(done.stderr.split())
+    assert (
+        "draft.toml: holds a policy (schema, defaults, permit), not a whole configuration; see policy what-if" in told
+    )
+    assert "1 problem(s)" in told
     untouched()
 
 
@@ -253,6 +264,23 @@ def test_who_can_tells_for_every_partner(hub: Lines) -> None:
     }
     assert found["partner_b"]["collections"] == ["rw"]
     assert hub.dump() == before
+
+
+def test_who_can_tells_a_copy_from_the_object(hub: Lines) -> None:
+    shown, hidden = indicator(), malware(labels=["phish"])
+    listed = report([shown["id"], hidden["id"]], new_id("report"))
+    hub.config.with_name("policy.toml").write_text(
+        FORBIDDING.replace("[defaults]", '[defaults]\nrefs_lists = "derive"')
+    )
+    hub.run("reload")
+    posted = hub.file("more.json", json.dumps({"objects": [shown, hidden, listed]}))
+    hub.run("import", posted, "--into", "rw", "--as", "admin")
+    told = {row.split("\t")[0]: row.split("\t")[1] for row in lines(hub.run("who-can", listed["id"]))}
+    assert (told["admin"], told["partner_b"], told["rw"], told["stranger"]) == ("yes", "yes", "a copy", "no")
+    answer = json.loads(hub.run("who-can", listed["id"], "--json").stdout)
+    copies = {each["partner"]: each["copy"] for each in answer["partners"] if "copy" in each}
+    exported = json.loads(hub.run("export", "rw", "--as", "rw").stdout)["objects"]
+    assert copies == {"rw": next(each["id"] for each in exported if each["type"] == "report")}
 
 
 def test_who_can_agrees_with_what_each_partner_exports(hub: Lines) -> None:

@@ -72,6 +72,22 @@ def test_a_release_is_filed_listed_and_withdrawn(hub: Lines) -> None:
     assert hub.listed() == []
 
 
+def test_who_is_named_and_still_does_not_get_it_is_told(hub: Lines) -> None:
+    stored = hub.folder / "red.json"
+    red = indicator(object_marking_refs=["marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1"])
+    stored.write_text(json.dumps({"objects": [red]}))
+    hub.run("import", str(stored), "--into", "rw", "--as", "rw")
+    config = hub.folder / "config/partners.toml"
+    whole = '[audience.partner_b]\nkind = "cert"\nclearance = "red"'
+    assert whole in config.read_text()
+    hub.posted = red["id"]
+    assert file(hub, "--to-audience", "partner_b", "--id", "a").stderr == ""
+    config.write_text(config.read_text().replace(whole, whole.replace('"red"', '"green"')))
+    hub.run("reload")
+    told = file(hub, "--to-audience", "partner_b", "--id", "b").stderr
+    assert told == f"warning partner_b still does not get {red['id']}: TLP:RED is above the clearance GREEN\n"
+
+
 def test_the_partner_sees_what_was_filed_in_its_name(hub: Lines) -> None:
     file(hub, "--to-audience", "stranger", "--id", "c1")
     answer = json.loads(hub.run("get", "/api1/releases/", "--as", "rw").stdout)

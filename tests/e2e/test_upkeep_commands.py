@@ -44,7 +44,13 @@ def test_a_hub_is_backed_up_beside_a_server_and_restored_after_it(hub: Server, t
     assert (told["rows"]["records"], told["source"]) == (1, "mongodb" if is_mongo(hub) else "sqlite")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "--force" in hub.cli("backup", str(file), status=1).stderr
-    assert "1 records" in hub.cli("restore", "--check", str(file)).stderr
+    checked = hub.cli("restore", "--check", str(file)).stderr
+    assert "1 records" in checked
+    # Vendors are told since when they post again: the time of the backup, not of the restore.
+    assert f"as they were at {told['made']}" in checked
+    tried = hub.cli("--store", str(tmp_path / "tried.db"), "restore", str(file))
+    assert f"as they were at {told['made']}" in tried.stderr
+    assert f"--store {tmp_path / 'tried.db'} verify" in tried.stdout
     assert hub.post(lane(0), [indicator(id=later)], "admin").json()["success_count"] == 1
     last = hub.get(hub.objects_url(lane(0))).headers["X-TAXII-Date-Added-Last"]
     assert "nothing was changed" in hub.cli("restore", str(file), status=1).stderr

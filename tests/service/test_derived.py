@@ -10,6 +10,8 @@ import pytest
 import stix2
 
 from taxii_server.errors import Forbidden, NotFound
+from taxii_server.policy import conditions
+from taxii_server.service import copies
 from taxii_server.service.copies import Served
 from taxii_server.service.query import Filters
 from taxii_server.tlp import TLP_2_IDS
@@ -104,6 +106,85 @@ def test_the_marking_of_a_part_that_is_taken_out_is_not_shown(site: Site) -> Non
     site.apply(policy=DERIVING + STRIP)
     site.store("alice", "alice-box", malware(**marked("green"), granular_markings=parts[1:], description="x"))
     assert definition["id"] in [item.id for item in items(site)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "selectors", "is_shown"),
+    [
+        ("", ["description"], False),
+        ("", ["external_references.[0].description"], False),
+        ("", ["description", "aliases.[0]"], True),
+        ("", ["aliases"], True),
+        ('[[strip]]\nid = "s"\nproperties = ["aliases"]\n', ["aliases.[0]"], False),
+    ],
+)
+def test_a_marking_of_which_the_copy_has_nothing_is_not_shown(
+    site: Site, rule: str, selectors: list[str], is_shown: bool
+) -> None:
+    """What it says can tell of the part that is gone; it is understood by itself and marks what another one hides."""
+    operation = {
+        "type": "marking-definition",
+        "spec_version": "2.1",
+        "id": new_id("marking-definition"),
+        "created": "2020-01-01T00:00:00.000Z",
+        "definition_type": "statement",
+        "definition": {"statement": "OPERATION SECRET"},
+        "object_marking_refs": [TLP_2_IDS["clear"]],
+    }
+    parts = [
+        {"marking_ref": TLP_2_IDS["red"], "selectors": ["description", "external_references"]},
+        {"marking_ref": operation["id"], "selectors": selectors},
+    ]
+    more = {"description": "x", "aliases": ["a"], "external_references": [{"source_name": "s", "description": "d"}]}
+    site.apply(policy=DERIVING + rule)
+    site.store("alice", "alice-box", operation, malware(**marked("green"), granular_markings=parts, **more))
+    assert [item.form for item in items(site)][-2:] == ["copy", "relation"]
+    assert (operation["id"] in [item.id for item in items(site)]) == is_shown
+
+
+def test_an_object_that_breaks_the_making_of_copies_is_hidden_and_logged(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One object must not break a page: that would show that it is there (policy design, C14)."""
+    broken, other, plain = partly_red(name="broken"), partly_red(), malware(**marked("green"))
+    site.store("alice", "alice-box", broken, other, plain)
+    whole = items(site)
+
+    def derive(value: dict[str, Any], *arguments: Any) -> Any:
+        if value["name"] == "broken":
+            raise RuntimeError("nobody foresaw this")
+        return real(value, *arguments)
+
+    real = copies.derive
+    monkeypatch.setattr(copies, "derive", derive)
+    assert items(site) == whole[2:]
+    assert [item.id for item in items(site, resource="manifest")] == [item.id for item in whole[2:]]
+    for id_ in (broken["id"], whole[0].id):
+        with pytest.raises(NotFound):
+            items(site, resource="object", object_id=id_)
+    assert broken["id"] in caplog.text
+    assert "nobody foresaw this" in caplog.text
+    assert values(items(site, "alice", of="alice-box")) == [broken, other, plain]
+
+
+def test_an_object_that_breaks_the_rules_is_hidden_and_logged(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.apply(policy=DERIVING + '\n[[forbid]]\nid = "f"\nto = { audience = "carol" }\nwhat = { label = "x" }\n')
+
+    def holds(test: conditions.Test, case: Any) -> bool | None:
+        if test.operation == "sets" and case.has("label", "x"):
+            raise RuntimeError("nobody foresaw this")
+        return real(test, case)
+
+    real = conditions.Test.holds
+    monkeypatch.setattr(conditions.Test, "holds", holds)
+    broken, other = malware(labels=["x"], **marked("green")), malware(**marked("green"))
+    site.store("alice", "alice-box", broken, other)
+    assert values(items(site)) == [other]
+    assert values(items(site, "bob")) == [broken, other]
+    assert "carol: label" in caplog.text
+    assert "nobody foresaw this" in caplog.text
 
 
 def test_two_readers_of_the_same_parts_get_the_same_copy_and_no_secret_changes_it(site: Site) -> None:

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import AutoReconnect, OperationFailure
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from taxii_server.errors import ConfigError, SchemaTooNew, StorageError, StorageUnavailable
@@ -411,6 +411,13 @@ def failing(mongo_client: Client, mongo_database_url: str) -> Failing:
             mongo_client.admin.command("configureFailPoint", "failCommand", mode="off")
 
     return fail
+
+
+def test_a_command_that_the_driver_gave_up_is_told_as_a_database_that_does_not_answer() -> None:
+    given_up = AutoReconnect("operation cancelled")
+    connection = Connection(NOBODY_LISTENS, timeout_s=5, write_timeout_s=5, event_listeners=())
+    with pytest.raises(StorageUnavailable, match=": it does not answer"), connection._translated():
+        raise given_up
 
 
 @pytest.mark.parametrize("how", [{"closeConnection": True}, {"errorCode": 10107}], ids=["cut", "NotWritablePrimary"])

@@ -207,6 +207,17 @@ class TestFile:
             store.state()
         assert not path.exists()
 
+    @pytest.mark.parametrize(("free", "words"), [(4095, r" \(4095 bytes are left on the disk\)$"), (1 << 30, "error$")])
+    def test_a_full_disk_is_said_to_be_full_also_where_sqlite_speaks_of_an_io_error(
+        self, path: Path, open_sqlite: Opener, monkeypatch: pytest.MonkeyPatch, free: int, words: str
+    ) -> None:
+        open_sqlite()
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 0, free))
+        with pytest.raises(StorageUnavailable, match=words), Database(path, TIMEOUT_S).connection():
+            raise error
+
     def test_a_file_that_is_no_database_is_left_alone(self, path: Path, open_sqlite: Opener) -> None:
         text = b"minutes of the meeting\n" * 1_000
         path.write_bytes(text)

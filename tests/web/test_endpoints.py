@@ -15,7 +15,7 @@ from tests.web.data import TEXT, observable
 from tests.web.endpoints import Endpoint, by_name, endpoints
 from tests.web.rooms import LIBRARY, MakeHub, Room
 from tests.web.shapes import SHAPES, TS6
-from tests.world import FT6, MT, RW, A, World, indicator
+from tests.world import FT6, HIDDEN, MT, RW, UNKNOWN, A, World, indicator
 
 READS = [each for each in endpoints(LIBRARY) if each.method == "GET" and each.name != "GET STAT"]
 
@@ -95,6 +95,19 @@ def test_an_unsupported_method_is_answered_405_with_allow(
     assert answer.status_code == 405
     assert set(answer.headers["Allow"].split(", ")) == allowed
     assert answer.json["error_code"] == "method-not-allowed"
+
+
+# EP-18, POL-03, AUTH-14
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "BREW"])
+@pytest.mark.parametrize("tail", ["objects/", "manifest/", "", "../"])
+def test_an_unsupported_method_is_answered_404_where_nothing_is_visible(hub: World, method: str, tail: str) -> None:
+    places = ["/nope/collections/" if tail == "../" else f"/nope/collections/{RW}/{tail}"]
+    if tail != "../":
+        places += [f"/api1/collections/{each}/{tail}" for each in (HIDDEN, UNKNOWN)]
+    for path in places:
+        answer = hub.request(method, path)
+        assert (answer.status_code, answer.json["error_code"]) == (404, "not-found"), path
+    assert hub.request(method, "/nope/").status_code == 404
 
 
 # EP-08

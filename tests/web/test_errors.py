@@ -103,6 +103,7 @@ def test_a_fault_of_the_store_is_told_to_the_log_and_not_to_the_client(
     assert answer.status_code == status
     assert str(fault) not in answer.text
     assert answer.json["error_id"] in caplog.text or status == 503
+    assert f"answers {status} {answer.json['error_code']}, error_id" in caplog.text or status == 503
     assert type(fault).__name__ in caplog.text or str(fault) in caplog.text
 
 

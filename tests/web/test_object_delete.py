@@ -61,6 +61,36 @@ def test_match_spec_version_limits_the_deletion(room: Room) -> None:
     assert room.delete(TWIN, "?match[spec_version]=2.0").status_code == 404
 
 
+# DEL-09, DEL-10, MSV-02, AMB-07
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?match[version]=last",
+        "?match[version]=first",
+        "?match[version]=first,last",
+        "?match[version]=last&match[spec_version]=2.0",
+        "?match[version]=first&match[spec_version]=2.0,2.1",
+        "?match[version]=last&match[spec_version]=2.0,2.1",
+    ],
+)
+def test_the_last_version_is_the_one_that_a_read_shows_also_beside_another_stix_version(room: Room, query: str) -> None:
+    stored = [old_form(modified=f"2020-01-0{day}T00:00:00.000Z") for day in (1, 4)]
+    stored += [indicator(TWIN, f"2020-01-0{day}T00:00:00.000Z") for day in (2, 3)]
+    room.store(*stored)
+    shown = room.get(f"objects/{TWIN}/{query}").json["objects"]
+    assert room.delete(TWIN, query).status_code == 200
+    left = room.objects("?match[spec_version]=2.0,2.1&match[version]=all")
+    assert left == [each for each in stored if each not in shown]
+
+
+# DEL-07, DEL-11
+@pytest.mark.parametrize("query", ["", "?match[version]=all", "?match[version]=2020-01-01T00:00:00Z"])
+def test_a_version_goes_in_every_stix_version(room: Room, query: str) -> None:
+    room.store(old_form(), indicator(TWIN))
+    assert room.delete(TWIN, query).status_code == 200
+    assert room.get(f"objects/{TWIN}/").status_code == 404
+
+
 # DEL-12
 def test_what_is_not_there_cannot_be_deleted(room: Room) -> None:
     room.store(*FT6)

@@ -26,7 +26,7 @@ class Limits:
     )
     lockout_after: int = row(
         whole(0, 1000),
-        10,
+        50,
         "After so many wrong passwords or tokens under one name from one address, others are not looked at for a while "
         "(429). Partners are not locked out by what others guess elsewhere. 0: never.",
     )

@@ -71,9 +71,8 @@ def entry(api_root: str, name: str, entry_id: str) -> Any:
     review = Review(visit(), api_root, name)
     seen = review.entry(entry_id)
     raw = shown.as_json(shown.read_json(seen.content)) if seen.content else ""
-    return render(
-        "entry.html", collection=review.collection, seen=seen, entry=seen.entry, raw=raw, decides=review.decides
-    )
+    why = next((each.why for each in visit().catalog.policy.guards if each.id == seen.entry.guard), "")
+    return render("entry.html", collection=review.collection, seen=seen, entry=seen.entry, why=why, raw=raw)
 
 
 @page(blueprint, f"{_ENTRY}release", "POST")

@@ -95,6 +95,26 @@ def test_a_wrong_variant_of_a_reference_policy_is_noticed(number, old, new, mess
     assert [problem for problem in found if message in str(problem)], [str(problem) for problem in found]
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '[[forbid]]\nid = "r"\nwhat = { type = "%s" }',
+        '[[forbid]]\nid = "r"\nwhat = { tlp = "green" }\nunless = { type = "%s" }',
+        '[[never]]\nid = "r"\nto = { kind = "vendor" }\nwhat = { type = "%s" }',
+        '[[guard]]\nid = "r"\nact = "refuse"\nwhat = { not_type = "%s" }',
+    ],
+)
+def test_a_type_with_a_slip_is_warned_about_and_one_of_ones_own_is_not(rule):
+    text = next(POLICIES.glob("1-*.toml")).read_text() + "\n"
+    for type_, warnings in (
+        ("identiy", ["'identiy' is no type of STIX; did you mean 'identity'? (rule 'r')"]),
+        ("x-report", []),
+        ("case", []),
+    ):
+        found = [str(each) for each in parse({"p": text + rule % type_}).warnings]
+        assert [each.split(": ", 2)[2] for each in found if "no type of STIX" in each] == warnings
+
+
 # ---- several files
 
 

@@ -183,11 +183,13 @@ def test_clients_of_the_submitter_read_only_when_a_rule_says_so(make, build):
     [
         ("origin", ID, True, True),
         ("de", ID, False, True),
-        ("origin", None, False, False),
-        ("origin", "identity--00000000-0000-4000-8000-000000000002", False, False),
+        ("origin", None, False, True),
+        ("origin", "identity--00000000-0000-4000-8000-000000000002", False, True),
+        ("de", None, False, False),
+        ("de", "identity--00000000-0000-4000-8000-000000000002", False, False),
     ],
 )
-def test_a_permit_wants_a_verified_creator_and_a_forbid_only_a_claimed_one(
+def test_a_permit_wants_a_verified_creator_and_a_forbid_the_claimed_or_the_real_one(
     make, build, submitter, creator, permitted, forbidden
 ):
     values = {"submitter": submitter, "creator": creator}

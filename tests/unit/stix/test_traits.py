@@ -215,6 +215,24 @@ def test_markings_that_cannot_go_together_are_all_firm() -> None:
     assert _traits(value | {"granular_markings": markings}).firm_granular == (M1, M2, third)
 
 
+@pytest.mark.parametrize(
+    ("parts", "covered"),
+    [
+        ([(M1, ["description"])], ()),
+        ([(M1, ["description"]), (M2, ["name"])], ()),
+        ([(M1, ["description"]), (M2, ["description"])], (M1, M2)),
+        # A list goes with its only item.
+        ([(M1, ["labels"]), (M2, ["labels.[0]"])], (M1, M2)),
+        ([(M1, ["labels"]), (M2, ["labels.[0]", "name"])], (M1,)),
+        ([(M1, ["labels", "description"]), (M2, ["labels.[0]"])], (M2,)),
+        # A required property takes both along, and is in every copy.
+        ([(M1, ["pattern"]), (M2, ["pattern"])], ()),
+    ],
+)
+def test_granular_markings_that_others_cover(parts: list[tuple[str, list[str]]], covered: tuple[str, ...]) -> None:
+    assert _traits(_marked(*parts)).covered_granular == covered
+
+
 def test_a_language_is_not_firm() -> None:
     value = INDICATOR | {"granular_markings": [{"lang": "fr", "selectors": ["pattern"]}]}
     assert _traits(value).firm_granular == ()

@@ -300,6 +300,25 @@ def test_the_schema_takes_custom_properties_of_any_name() -> None:
     _read(INDICATOR | {"z": 1, "Capital": {"A": 2}, "x_b": [0.5], "extensions": extensions}, "schema")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        INDICATOR | {"granular_markings": [{"lang": "fr", "selectors": ["pattern"]}]},
+        _sco()
+        | {"hashes": {"SHA-256": "0" * 64}}
+        | {"granular_markings": [{"marking_ref": MARKING, "selectors": ["hashes.SHA-256"]}]},
+    ],
+)
+def test_the_schema_takes_the_granular_markings_of_the_standard(value: dict[str, Any]) -> None:
+    _read(value, "schema")
+
+
+@pytest.mark.parametrize("marking", [{"selectors": ["pattern"]}, {"lang": "fr"}, {"lang": "fr", "selectors": ["No"]}])
+def test_the_schema_takes_no_other_granular_markings(marking: dict[str, Any]) -> None:
+    with pytest.raises(InvalidObject, match="granular_markings"):
+        _read(INDICATOR | {"granular_markings": [marking]}, "schema")
+
+
 def test_a_custom_object_without_times_is_held_to_what_is_asked_of_observables() -> None:
     value = {"type": "x-thing", "spec_version": "2.1", "id": f"x-thing--{UUID}", "value": "anything"}
     assert _read(value, "schema").version is None
