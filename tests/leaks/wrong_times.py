@@ -174,7 +174,7 @@ def _(patch: Patch) -> None:
 
 @wrong("what refers to something granted keeps its old place", "what_refers_to_something_granted_comes_with_it")
 def _(patch: Patch) -> None:
-    patch.setattr(references.References, "moment", lambda self, record: 0)
+    patch.setattr(references.References, "moments", lambda self, record: set())
 
 
 @wrong("what was granted once is kept", "what_lost_its_grant_is_gone")
