@@ -53,7 +53,7 @@ _SUFFIX, _NEW, _DAMAGED = ".entries", ".new", ".damaged"
 _PORTION = 500
 #: How long entries gather before they are sent, how long the thread rests after a failure, and after how long without
 #: an entry a segment is emptied: what is in MongoDB shall not be found here in a year.
-_GATHER_S, _REST_S, _IDLE_S = 0.02, 0.5, 1.0
+_GATHER_S, _REST_S, _IDLE_S = 0.1, 0.5, 1.0
 #: How long a folder that could not be written to is left alone.
 _AVOID_S = 30.0
 #: Before each entry: its length and its checksum.
