@@ -56,7 +56,7 @@ def import_(session: Session, files: tuple[Path, ...], collection_name: str, par
       taxii-server import enterprise-attack.json.gz --into drop-bt --as bt
     """
     done: list[_Imported] = []
-    with session.hub() as hub:
+    with session.hub(new=True) as hub:
         collection = require_collection(hub, collection_name)
         require_partner(hub, partner)
         if not hub.snapshot.catalog.rights(collection, partner).write:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
+from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar, require_database
 from taxii_server.cli.naming import PARTNER
 from taxii_server.cli.tables import print_found, print_json, print_rows
 from taxii_server.errors import NotFound
@@ -196,9 +196,11 @@ def heads(session: Session, as_json: bool) -> None:
 @contextmanager
 def _store(session: Session) -> Iterator[Store]:
     """The store of the settings, not prepared: a check must not repair anything."""
-    store = store_of(session.settings())
+    settings = session.settings()
+    store = store_of(settings)
     try:
-        store.state()  # says so when there is no store yet
+        require_database(settings, store)
+        store.state()  # says so when it is not whole
         yield store
     finally:
         store.close()

@@ -276,7 +276,7 @@ def _move(settings: Settings, source: Source, options: _Options, report: Report)
 def _hub(settings: Settings) -> Iterator[tuple[Hub, Store | None]]:
     """The hub itself, with the configuration on disk in force if none ever was."""
     session = Session(settings.file, {})
-    with session.hub(settings) as hub:
+    with session.hub(settings, new=True) as hub:
         yield hub, hub.store
 
 

@@ -74,7 +74,7 @@ def pull(
     )
     settings = session.settings()
     made = mirror_of("pull", source, values, name, Path(settings.mirrors_file))
-    with session.hub(settings) as hub:
+    with session.hub(settings, new=True) as hub:
         _run(hub, made, as_json=as_json, from_start=from_start, follow=reconcile, sure=sure)
 
 
@@ -246,7 +246,7 @@ def run(session: Session, once: bool, as_json: bool) -> None:
     set_up_logs(settings.log_format, settings.log_level)
     file = Path(settings.mirrors_file)
     mirrors = read_mirrors(file)
-    with session.hub(settings) as hub, _signals() as (stop, again):
+    with session.hub(settings, new=True) as hub, _signals() as (stop, again):
         service = Service(hub)
         if once:
             reports = service.once(mirrors, stop)

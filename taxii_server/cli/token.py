@@ -82,7 +82,7 @@ def new(
       taxii-server token new cert-fr --comment "MISP in Paris" --expires 90d
       taxii-server token new interpol --operator --comment "Anna, operations"
     """
-    with session.hub() as hub:
+    with session.hub(new=True) as hub:
         require_partner(hub, partner)
         credential, secret = new_token(partner, comment, expires, OPERATOR if operator else TOKEN)
         hub.store.save_credential(credential)
@@ -223,7 +223,7 @@ def set_(session: Session, partner: str, user: str | None, password: str) -> Non
       taxii-server password set cert-fr --user analyst
     """
     name = user or partner
-    with session.hub() as hub:
+    with session.hub(new=True) as hub:
         require_partner(hub, partner)
         _require_own(hub, partner, name)
         hub.store.save_credential(new_password(partner, name, password))
