@@ -420,6 +420,30 @@ def test_a_backup_for_which_there_is_no_room_names_its_file(hub: Lines, monkeypa
     assert hub.cli("backup", str(file), status=1).stderr == f"error {file}: no space left on device\n"
 
 
+def test_an_import_says_what_nobody_else_can_read(tmp_path: Path) -> None:
+    """It counts by labels; who-can, which looks at each object, says the same."""
+    hub = Lines(tmp_path, policy=OPEN_POLICY.replace('unmarked = "tlp:clear"', 'unmarked = "deny"'))
+    green = {"object_marking_refs": ["marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb"]}
+    plain, secret, free = [malware(), malware()], malware(object_marking_refs=[RED]), malware(**green)
+    file = write(tmp_path / "all.json", {"objects": [*plain, secret, free]})
+    done = hub.cli("import", file, "--into", "rw", "--as", "admin")
+    assert done.stdout == f"{file}: 4 stored, 0 already present, 0 refused\n"
+    assert done.stderr.startswith(
+        "  3 of them nobody else can read; the most frequent reason: has no TLP level. 'taxii-"
+    )
+    example = done.stderr.split("who-can ")[1].split("'")[0]
+    assert example in {each["id"] for each in plain}
+    for each in (*plain, secret, free):
+        told = json.loads(hub.cli("who-can", each["id"], "--json").stdout)["partners"]
+        assert (len([1 for one in told if one["versions"]]) == 1) is (each is not free)
+    assert hub.cli("import", file, "--into", "rw", "--as", "admin").stderr == ""
+    seen = write(tmp_path / "seen.json", {"objects": [malware(**green)]})
+    assert hub.cli("import", seen, "--into", "rw", "--as", "admin").stderr == ""
+    (told,) = json.loads(hub.cli("import", seen, "--into", "nn", "--as", "admin", "--json").stdout)["files"]
+    assert (told["stored"], told["unread"]) == (1, 1)
+    assert told["unread_reason"] == "no collection that it reads shows it"
+
+
 def test_what_reads_only_says_that_there_is_no_database(hub: Lines) -> None:
     told = hub.cli("--store", str(hub.folder / "none.db"), "verify", status=1).stderr
     assert "none.db: unable to open database file (there is no such file)" in told
