@@ -134,14 +134,16 @@ def _tell(done: _Imported) -> None:
 
 
 def _as_envelope(body: bytes) -> bytes:
-    """A list or a single object in an envelope; everything else as it is."""
+    """A list or a single object in an envelope; another JSON object as it is. Raises BadContent for anything else."""
     text = body.strip()
     if text.startswith(b"["):
         return b'{"objects":' + text + b"}"
+    if not text.startswith((b"{", b"\xef\xbb\xbf")):
+        raise BadContent("this is no file with STIX: JSON with a bundle, an envelope, a list or an object is expected")
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return body
+        return body  # whoever reads it says what is wrong, and where
     if isinstance(value, dict) and "objects" not in value and "id" in value:
         return b'{"objects":[' + text + b"]}"
     return body

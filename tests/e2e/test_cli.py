@@ -43,7 +43,9 @@ class Lines(Server):
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Lines:
     """Files and an SQLite store."""
-    return Lines(tmp_path_factory.mktemp("cli"))
+    made = Lines(tmp_path_factory.mktemp("cli"))
+    made.cli("reload")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +225,9 @@ def test_quiet_prints_the_secret_and_nothing_else(hub: Lines) -> None:
 def test_a_password_is_asked_for_and_its_hash_stored(hub: Lines) -> None:
     hub.real("password", "set", "rw", "--user", "analyst", input="correct horse\ncorrect horse\n")
     assert "analyst" in hub.real("token", "list").stdout
+    assert hub.real("password", "set", "rw", "--user", "analyst", input="correct horse\n").stderr == ""
+    told = hub.real("password", "set", "rw", "--user", "analyst", status=2, input="").stderr
+    assert "there is no terminal to ask for the password at: pipe it in, or give --password" in told
     assert "is revoked" in hub.cli("token", "revoke", "analyst").stdout
 
 
@@ -418,6 +423,16 @@ def test_a_backup_for_which_there_is_no_room_names_its_file(hub: Lines, monkeypa
     monkeypatch.setattr(sys.modules["taxii_server.cli.backup"], "make_backup", full)
     file = hub.folder / "hub.zip"
     assert hub.cli("backup", str(file), status=1).stderr == f"error {file}: no space left on device\n"
+
+
+@pytest.mark.parametrize("text", ["", "hello", "3", '"x"', "PK\x03\x04"])
+def test_an_import_of_something_else_says_what_is_expected(hub: Lines, tmp_path: Path, text: str) -> None:
+    file = write(tmp_path / "other.txt", text)
+    told = hub.cli("import", file, "--into", "rw", "--as", "admin", status=1).stderr
+    assert told == (
+        f"{file}: nothing of it is stored: this is no file with STIX: JSON with a bundle, an envelope, a list or an "
+        "object is expected\n"
+    )
 
 
 def test_an_import_says_what_nobody_else_can_read(tmp_path: Path) -> None:
