@@ -17,7 +17,7 @@ from taxii_server.certificates import FINGERPRINT
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.policy import Audience, Policy
 from taxii_server.settings import ApiRoot, Settings, read_api_roots
-from taxii_server.settings.rows import is_name, parse_toml, read_table, unknown
+from taxii_server.settings.rows import is_name, parse_toml, read_table, rows_of, unknown
 
 #: Where a file of the catalog belongs, by the first part of its name.
 CONFIG = "config/"
@@ -161,7 +161,9 @@ def _read_collections(texts: Mapping[str, str], problems: list[Problem]) -> dict
         wrong += unreadable
         if not unreadable:
             found, misread = read_table(Collection, values, file, also=("limits",))
-            limits, misread_limits = read_table(Limits, values.get("limits", {}), file, "limits")
+            limits, misread_limits = read_table(
+                Limits, values.get("limits", {}), file, "limits", above=rows_of(Collection)
+            )
             wrong += misread + misread_limits
             if not wrong:
                 collections[name] = Collection(name=name, **found, limits=Limits(**limits))

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
+from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar, require_database
 from taxii_server.cli.tables import print_json
 from taxii_server.service.backup import Backup, Manifest, Progress, make_backup
 from taxii_server.service.backup import restore as restore_backup
@@ -39,7 +39,8 @@ def backup(session: Session, file: Path, force: bool, as_json: bool) -> None:
     settings = session.settings()
     store = store_of(settings)
     try:
-        store.state()  # says so when there is no store yet
+        require_database(settings, store)
+        store.state()  # says so when it is not whole
         with _bars() as progress:
             kind = "mongodb" if settings.uses_mongodb else "sqlite"
             manifest, digest = make_backup(store, kind, file, force=force, progress=progress)

@@ -103,7 +103,7 @@ def reload(session: Session) -> None:
       taxii-server reload
     """
     settings = session.settings()
-    with session.hub(settings) as hub:
+    with session.hub(settings, new=True) as hub:
         before = hub.snapshot.epoch
         with progress_bar("labelling records for the new policy") as advance:
             applied = hub.apply(lambda: read_files(session.settings()), getpass.getuser(), advance)

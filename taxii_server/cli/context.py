@@ -31,13 +31,16 @@ from rich.text import Text
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, Collection, check_catalog, parse_catalog, read_files
 from taxii_server.cli.naming import require_known
-from taxii_server.errors import ConfigError, NotFound, Problem, TaxiiServerError
+from taxii_server.errors import ConfigError, NotFound, Problem, StorageError, StorageUnavailable, TaxiiServerError
 from taxii_server.service.hub import Hub
 from taxii_server.settings import Settings, masked, why_unreadable
-from taxii_server.storage import store_of
+from taxii_server.storage import Store, store_of
+from taxii_server.storage.condition import is_made, why_not_ours
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_OTHER_STORE = "--store, TAXII_SERVER_STORE or `store` in server.toml name another one"
 
 
 @dataclass(slots=True)
@@ -56,15 +59,22 @@ class Session:
         return settings_module.load(file, flags={**self.flags, **flags})
 
     @contextmanager
-    def hub(self, settings: Settings | None = None, *, apply: bool = False) -> Iterator[Hub]:
+    def hub(self, settings: Settings | None = None, *, apply: bool = False, new: bool = False) -> Iterator[Hub]:
         """The hub over the store of the settings.
 
         With `apply`, or when the store never had a configuration, the files are checked and put in force first.
+        With `apply` or `new` the database is made when there is none; else that is an error: the path may be wrong.
         """
         settings = settings or self.settings()
         require_private(settings)
         store = store_of(settings)
         try:
+            if not (apply or new):
+                try:
+                    require_database(settings, store)
+                except StorageError:
+                    self.catalog(settings)  # what is wrong with the files comes first
+                    raise
             store.prepare()
             hub = Hub(settings, store)
             if apply or store.catalog() is None:
@@ -97,12 +107,46 @@ def print_steps(*steps: tuple[str, str]) -> None:
 
 
 def require_private(settings: Settings) -> None:
-    """Raise ConfigError when everybody on this machine can read the database."""
-    path = settings.store.removeprefix("sqlite:///")
-    if settings.check_file_modes and not settings.uses_mongodb:
-        problems = settings_module.world_readable_database(Path(path))
-        if problems:
-            raise ConfigError(problems)
+    """Raise ConfigError when the store is no database of ours, or everybody on this machine can read it."""
+    if settings.uses_mongodb:
+        return
+    path = _path(settings)
+    why = why_not_ours(path)
+    if why:
+        # Before anything is said of its mode: what is advised there would be done to the file of somebody else.
+        raise ConfigError([Problem(str(path), "store", f"{why}; {_OTHER_STORE}")])
+    problems = settings_module.world_readable_database(path) if settings.check_file_modes else []
+    if problems:
+        raise ConfigError(problems)
+
+
+def require_database(settings: Settings, store: Store) -> None:
+    """Raise StorageError where there is no database yet: what only looks into one makes none, the path may be wrong."""
+    if _is_there(settings, store):
+        return
+    is_file = settings.uses_mongodb or _path(settings).exists()
+    why = "there is no database yet" if is_file else "unable to open database file (there is no such file)"
+    raise StorageError(
+        f"{masked(settings.store)}: {why}; {_OTHER_STORE}. On a new hub 'taxii-server serve' makes the database, "
+        "and so do 'import' and 'token new'"
+    )
+
+
+def _is_there(settings: Settings, store: Store) -> bool:
+    """Whether there is a database; True also where that cannot be told: whoever opens it says why."""
+    try:
+        if not settings.uses_mongodb:
+            return is_made(_path(settings))
+        store.secret()
+    except (StorageUnavailable, OSError):
+        return True
+    except StorageError:
+        return False
+    return True
+
+
+def _path(settings: Settings) -> Path:
+    return Path(settings.store.removeprefix("sqlite:///"))
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from taxii_server.errors import BadContent, Forbidden
 from taxii_server.model import Actor, Origin
 from taxii_server.service.hub import Hub
 from taxii_server.service.query import EVERY, Filters, ReadRequest
+from taxii_server.service.unread import unread
 from taxii_server.service.visit import Visit
 
 _SHOWN_FAILURES = 20
@@ -56,7 +57,7 @@ def import_(session: Session, files: tuple[Path, ...], collection_name: str, par
       taxii-server import enterprise-attack.json.gz --into drop-bt --as bt
     """
     done: list[_Imported] = []
-    with session.hub() as hub:
+    with session.hub(new=True) as hub:
         collection = require_collection(hub, collection_name)
         require_partner(hub, partner)
         if not hub.snapshot.catalog.rights(collection, partner).write:
@@ -72,7 +73,10 @@ def import_(session: Session, files: tuple[Path, ...], collection_name: str, par
 
 @dataclass(frozen=True, slots=True)
 class _Imported:
-    """What became of one file. `failures` are (id, message) of those not stored; `held` of them are in quarantine."""
+    """What became of one file. `failures` are (id, message) of those not stored; `held` of them are in quarantine.
+
+    `unread` of what is stored only its submitter can read; why, and the id of one of them.
+    """
 
     file: str
     stored: int = 0
@@ -80,6 +84,9 @@ class _Imported:
     held: int = 0
     failures: tuple[tuple[str, str], ...] = ()
     error: str = ""
+    unread: int = 0
+    unread_reason: str = ""
+    unread_example: str = ""
 
 
 def _import_file(hub: Hub, collection: Collection, partner: str, file: Path) -> _Imported:
@@ -93,7 +100,18 @@ def _import_file(hub: Hub, collection: Collection, partner: str, file: Path) -> 
     failures = tuple((str(added.id), str(added.message)) for added in results if not added.ok)
     present = sum(added.ok and added.message is not None for added in results)
     held = sum(added.stopped == "quarantined" for added in results)
-    return _Imported(str(file), len(results) - len(failures) - present, present, held, failures)
+    new = [(added.id, added.version) for added in results if added.ok and added.message is None]
+    hidden = unread(hub, partner, collection.id, new)
+    return _Imported(
+        str(file),
+        len(new),
+        present,
+        held,
+        failures,
+        unread=hidden.count,
+        unread_reason=hidden.reason,
+        unread_example=hidden.example,
+    )
 
 
 def _tell(done: _Imported) -> None:
@@ -103,6 +121,12 @@ def _tell(done: _Imported) -> None:
     refused = len(done.failures) - done.held
     counts = f"{done.stored} stored, {done.present} already present, {refused} refused"
     out.print(f"{done.file}: {counts}{f', {done.held} held in quarantine' if done.held else ''}", markup=False)
+    if done.unread:
+        err.print(
+            f"  {done.unread} of them nobody else can read; the most frequent reason: {done.unread_reason}. "
+            f"'taxii-server who-can {done.unread_example}' tells for each partner, 'taxii-server explain' in full",
+            markup=False,
+        )
     for id_, message in done.failures[:_SHOWN_FAILURES]:
         err.print(f"  {on_one_line(id_)}: {on_one_line(message)}", markup=False)
     if len(done.failures) > _SHOWN_FAILURES:
@@ -110,14 +134,16 @@ def _tell(done: _Imported) -> None:
 
 
 def _as_envelope(body: bytes) -> bytes:
-    """A list or a single object in an envelope; everything else as it is."""
+    """A list or a single object in an envelope; another JSON object as it is. Raises BadContent for anything else."""
     text = body.strip()
     if text.startswith(b"["):
         return b'{"objects":' + text + b"}"
+    if not text.startswith((b"{", b"\xef\xbb\xbf")):
+        raise BadContent("this is no file with STIX: JSON with a bundle, an envelope, a list or an object is expected")
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return body
+        return body  # whoever reads it says what is wrong, and where
     if isinstance(value, dict) and "objects" not in value and "id" in value:
         return b'{"objects":[' + text + b"]}"
     return body

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -19,6 +20,7 @@ from taxii_server.cli.context import Command, Session, out, pass_session, print_
 from taxii_server.cli.naming import NEW_NAME, can_ask
 from taxii_server.errors import ConfigError, Problem
 from taxii_server.settings import Settings, is_mongodb, why_unreadable
+from taxii_server.settings.rows import is_name
 from taxii_server.storage import open_store
 
 _TITLE = "Cyber threat intelligence hub"
@@ -26,11 +28,31 @@ _FOLDERS = ("config", "collections")
 _EXAMPLE = Newcomer("example", "cert", "amber", "An example partner")
 
 
+class _NewPartner(click.ParamType[tuple[str, str]]):
+    """NAME or NAME:KIND; an empty kind where none is given."""
+
+    name = "name[:kind]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, colon, kind = str(value).partition(":")
+        if colon and not is_name(kind):
+            self.fail(f"'{kind}' is no kind of partner: one word such as cert, vendor, soc or le", param, ctx)
+        return str(NEW_NAME.convert(name, param, ctx)), kind
+
+
 @click.command(cls=Command)
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--title", help="What the hub is called; clients show it.")
 @click.option("--contact", help="Whom partners ask: an e-mail address, a telephone number.")
-@click.option("--partner", "names", multiple=True, type=NEW_NAME, help="A first partner; may be repeated.")
+@click.option(
+    "--partner",
+    "named",
+    multiple=True,
+    type=_NewPartner(),
+    help="A first partner, as NAME, or as NAME:KIND where it is of another kind than --kind; may be repeated.",
+)
 @click.option("--kind", default="cert", show_default=True, help="What sort of organisation these partners are.")
 @click.option(
     "--clearance",
@@ -49,7 +71,7 @@ def init(
     folder: Path,
     title: str | None,
     contact: str | None,
-    names: Sequence[str],
+    named: Sequence[tuple[str, str]],
     kind: str,
     clearance: str,
     store: str | None,
@@ -65,13 +87,14 @@ def init(
     \b
     Examples:
       taxii-server init my-hub
-      taxii-server init /etc/taxii-server --yes --title "CTI of the energy sector" --partner acme --partner cert-xx
+      taxii-server init /etc/taxii-server --yes --title "CTI of the energy sector" \\
+          --partner acme:vendor --partner cert-xx
     """
     if session.config is not None:
         raise click.UsageError("init writes DIR/config/server.toml: name DIR, and leave out --config")
     _require_room(folder)
     store = store or session.flags.get("store")
-    partners = [Newcomer(name, kind, clearance) for name in names]
+    partners = [Newcomer(name, own or kind, clearance) for name, own in named]
     if yes or not can_ask():
         title, contact, partners = title or _TITLE, contact or "", partners or [_EXAMPLE]
     else:
@@ -89,9 +112,19 @@ def init(
     reader = partners[0].name if partners else TEAM
     print_steps(
         (f"{into}taxii-server token new {reader}", f"a secret for {reader}, shown once"),
-        ("taxii-server serve &", f"answers at http://127.0.0.1:{port or 6100}/taxii2/"),
+        ("taxii-server serve &", f"answers at {_url(folder)}"),
         (f"taxii-server import FILE.json --into {SHARED} --as {TEAM}", "shares STIX with every partner"),
     )
+
+
+def _url(folder: Path) -> str:
+    """Where the new hub will listen, which the environment can change."""
+    file = folder / "config/server.toml"
+    try:
+        settings = settings_module.load(file)
+    except ConfigError:  # something in the environment, which `serve` will say
+        settings = settings_module.load(file, environment={})
+    return f"http://127.0.0.1:{settings.port}/taxii2/"
 
 
 def _ask_partner(kind: str, clearance: str) -> list[Newcomer]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
+from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar, require_database
 from taxii_server.cli.naming import PARTNER
-from taxii_server.cli.tables import print_found, print_json, print_rows
+from taxii_server.cli.tables import number_of, print_found, print_json, print_rows
 from taxii_server.errors import NotFound
 from taxii_server.service.book import Book
 from taxii_server.service.checking import check
@@ -138,7 +138,7 @@ def verify(session: Session, anchor: Path | None, as_json: bool) -> None:
     if finding.faults:
         rows = [(each.strand, str(each.number), each.what) for each in finding.faults]
         print_rows(_FAULTS, rows, numbers=(1,), head=False)
-    counted = f"{finding.entries} entries in {finding.strands} strands"
+    counted = f"{number_of(finding.entries, 'entry', 'entries')} in {number_of(finding.strands, 'strand')}"
     if finding.faults:
         err.print(f"[red]error[/red] {counted}, {len(finding.faults)} fault(s)")
         sys.exit(1)
@@ -196,9 +196,11 @@ def heads(session: Session, as_json: bool) -> None:
 @contextmanager
 def _store(session: Session) -> Iterator[Store]:
     """The store of the settings, not prepared: a check must not repair anything."""
-    store = store_of(session.settings())
+    settings = session.settings()
+    store = store_of(settings)
     try:
-        store.state()  # says so when there is no store yet
+        require_database(settings, store)
+        store.state()  # says so when it is not whole
         yield store
     finally:
         store.close()

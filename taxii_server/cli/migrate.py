@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from taxii_server import settings as settings_module
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
-from taxii_server.cli.tables import print_json, print_rows
+from taxii_server.cli.tables import number_of, print_json, print_rows
 from taxii_server.migrate.configuration import LEVELS, SUBMITTER, Wishes, write_configuration
 from taxii_server.migrate.credentials import carry_out, plan_logins
 from taxii_server.migrate.hubs import find_partners, find_targets, not_in_force, rehearsal, strangers
@@ -276,7 +276,7 @@ def _move(settings: Settings, source: Source, options: _Options, report: Report)
 def _hub(settings: Settings) -> Iterator[tuple[Hub, Store | None]]:
     """The hub itself, with the configuration on disk in force if none ever was."""
     session = Session(settings.file, {})
-    with session.hub(settings) as hub:
+    with session.hub(settings, new=True) as hub:
         yield hub, hub.store
 
 
@@ -332,5 +332,5 @@ def _tell_objects(report: Report) -> None:
     if len(report.moved.left) > _SHOWN:
         err.print(f"  ... and {len(report.moved.left) - _SHOWN} more; --report FILE has all of them")
     for partner, collection, why, count in report.sums_of_losses()[:_SHOWN]:
-        words = f"{partner} does not read {count:,} versions in {collection}: {why}"
+        words = f"{partner} does not read {number_of(count, 'version')} in {collection}: {why}"
         out.print(f"[yellow]lost[/yellow] {escape(words)}")

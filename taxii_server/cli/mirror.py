@@ -6,8 +6,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def pull(
     )
     settings = session.settings()
     made = mirror_of("pull", source, values, name, Path(settings.mirrors_file))
-    with session.hub(settings) as hub:
+    with session.hub(settings, new=True) as hub:
+        made = made if name or "://" not in source else _alone(hub, made)
         _run(hub, made, as_json=as_json, from_start=from_start, follow=reconcile, sure=sure)
 
 
@@ -112,6 +114,7 @@ def push(
         values["collection"] = collection
     made = mirror_of("push", target or collection, values, name, Path(settings.mirrors_file))
     with session.hub(settings) as hub:
+        made = made if name or not target else _alone(hub, made)
         _run(hub, made, as_json=as_json, from_start=from_start)
 
 
@@ -168,7 +171,7 @@ def list_(session: Session, as_json: bool) -> None:
 def forget(session: Session, name: str) -> None:
     """Forget how far the mirror NAME came, so that it is not listed and watched any more. What it brought stays.
 
-    Should it run again, it reads everything again.
+    Should it run again, it reads everything again. Of several mirrors with this name, name one by its key.
 
     \b
     Example:
@@ -176,9 +179,12 @@ def forget(session: Session, name: str) -> None:
     """
     with session.hub() as hub:
         keys = _keys(hub, name)
-        for key in keys:
-            with states.turn(hub.store, key):
-                states.forget(hub.store, key)
+        if len(keys) > 1:
+            known = {each.key: each for each in states.every(hub.store)}
+            listed = "".join(f"\n  {key}  {known[key].url} ({known[key].collection})" for key in keys)
+            raise click.BadParameter(f"{len(keys)} mirrors are called '{name}'; give the key of one of them:{listed}")
+        with states.turn(hub.store, keys[0]):
+            states.forget(hub.store, keys[0])
     out.print(f"forgotten: {name}", markup=False)
 
 
@@ -188,6 +194,19 @@ def _keys(hub: Hub, name: str) -> list[str]:
     if not keys:
         raise click.BadParameter(f"no mirror '{name}' was ever run (see taxii-server mirror list)")
     return keys
+
+
+def _alone(hub: Hub, made: Mirror) -> Mirror:
+    """The mirror, whose name was made up, under the name that it had in its last run, or under one that is free."""
+    key = job_of(hub, made, Surroundings()).key
+    known = {each.key: each.name for each in states.every(hub.store)}
+    if key in known:
+        return replace(made, name=known[key])
+    taken = set(known.values())
+    with suppress(ConfigError):  # who runs the file is told what is wrong with it
+        taken |= {each.name for each in read_mirrors(Path(hub.settings.mirrors_file))}
+    names = chain([made.name], (f"{made.name}-{number}" for number in count(2)))
+    return replace(made, name=next(name for name in names if name not in taken))
 
 
 def _declared(file: Path) -> list[Mirror]:
@@ -246,7 +265,7 @@ def run(session: Session, once: bool, as_json: bool) -> None:
     set_up_logs(settings.log_format, settings.log_level)
     file = Path(settings.mirrors_file)
     mirrors = read_mirrors(file)
-    with session.hub(settings) as hub, _signals() as (stop, again):
+    with session.hub(settings, new=True) as hub, _signals() as (stop, again):
         service = Service(hub)
         if once:
             reports = service.once(mirrors, stop)

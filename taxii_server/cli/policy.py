@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_catalog, read_files
-from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar
+from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar, require_database
 from taxii_server.cli.tables import print_found, print_json, print_rows
 from taxii_server.errors import ConfigError, NotFound, Problem
 from taxii_server.policy import POLICY_SECTIONS
@@ -56,7 +56,7 @@ def apply(session: Session) -> None:
       taxii-server policy apply
     """
     settings = session.settings()
-    with session.hub(settings) as hub:
+    with session.hub(settings, new=True) as hub:
         before = hub.snapshot
         with progress_bar("labelling records for the new policy") as advance:
             applied = hub.apply(lambda: read_files(session.settings()), getpass.getuser(), advance)
@@ -187,7 +187,8 @@ def _untouched(settings: Settings) -> Iterator[Store]:
     """The store of the settings as it is: neither prepared nor given a configuration."""
     store = store_of(settings)
     try:
-        store.state()  # says so when there is no store yet
+        require_database(settings, store)
+        store.state()  # says so when it is not whole
         yield store
     finally:
         store.close()

@@ -102,3 +102,8 @@ def _print_blocks(columns: Sequence[_Column], count: int) -> None:
 def on_one_line(cell: str) -> str:
     """The text without anything that would move the cursor of a terminal: partners choose parts of it."""
     return " ".join(_CONTROL.sub(" ", cell).split())
+
+
+def number_of(count: int, one: str, many: str = "") -> str:
+    """So many of something: "1 version", "1,200 versions"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

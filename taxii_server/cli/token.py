@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from taxii_server.auth.secrets import OPERATOR, TOKEN, expiry_of, new_password, new_token
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar, require_partner
-from taxii_server.cli.naming import PARTNER
+from taxii_server.cli.naming import PARTNER, can_ask
 from taxii_server.cli.tables import json_option, print_found, print_json
 from taxii_server.model import POSITION_MAX, Credential
 from taxii_server.service.hub import Hub
@@ -82,7 +82,7 @@ def new(
       taxii-server token new cert-fr --comment "MISP in Paris" --expires 90d
       taxii-server token new interpol --operator --comment "Anna, operations"
     """
-    with session.hub() as hub:
+    with session.hub(new=True) as hub:
         require_partner(hub, partner)
         credential, secret = new_token(partner, comment, expires, OPERATOR if operator else TOKEN)
         hub.store.save_credential(credential)
@@ -205,6 +205,19 @@ def _last_used(store: Store, credentials: Iterable[Credential]) -> dict[str, int
     return found
 
 
+def _password(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    """The password: as given, asked for twice at a terminal, or else the first line of standard input."""
+    if value is not None:
+        return value
+    if can_ask():
+        asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return asked
+    found = sys.stdin.readline().rstrip("\r\n")
+    if not found:
+        raise click.UsageError("there is no terminal to ask for the password at: pipe it in, or give --password")
+    return found
+
+
 @click.group()
 def password() -> None:
     """Set passwords for clients that cannot use tokens."""
@@ -213,17 +226,22 @@ def password() -> None:
 @password.command("set", cls=Command)
 @click.argument("partner", type=PARTNER)
 @click.option("--user", help="User name of HTTP Basic. Default: the partner's name.")
-@click.password_option(help="Asked for when not given; prefer that, the command line is visible to others.")
+@click.option(
+    "--password",
+    callback=_password,
+    help="Asked for when not given, or read from standard input; prefer that, the command line is visible to others.",
+)
 @pass_session
 def set_(session: Session, partner: str, user: str | None, password: str) -> None:
     """Set the password of a user of PARTNER (HTTP Basic). Revoke it with 'token revoke USER'.
 
     \b
-    Example:
+    Examples:
       taxii-server password set cert-fr --user analyst
+      taxii-server password set cert-fr --user analyst < password.txt
     """
     name = user or partner
-    with session.hub() as hub:
+    with session.hub(new=True) as hub:
         require_partner(hub, partner)
         _require_own(hub, partner, name)
         hub.store.save_credential(new_password(partner, name, password))

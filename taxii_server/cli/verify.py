@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar
+from taxii_server.cli.context import Command, Session, err, pass_session, progress_bar, require_database
 from taxii_server.cli.tables import print_json, print_rows
 from taxii_server.service.verify import Report, Verifier
 from taxii_server.storage import store_of
@@ -31,9 +31,11 @@ def verify(session: Session, repair: bool, as_json: bool) -> None:
       taxii-server verify
       taxii-server verify --repair
     """
-    store = store_of(session.settings())
+    settings = session.settings()
+    store = store_of(settings)
     try:
-        store.state()  # says so when there is no store yet
+        require_database(settings, store)
+        store.state()  # says so when it is not whole
         with progress_bar("", rate=True) as advance:
 
             def progress(part: str, done: int, of: int) -> None:

@@ -5,7 +5,7 @@ the examples and proves the claims. A Vocabulary projects the raw values of an o
 can tell apart, and Meanings knows what marking ids demand.
 """
 
-from taxii_server.policy.decisions import Access, Decision, Explanation, Policy, allowed
+from taxii_server.policy.decisions import Access, Counted, Decision, Explanation, Policy, allowed
 from taxii_server.policy.explain import Check
 from taxii_server.policy.facets import OTHER, Facets, FacetSource, Vocabulary
 from taxii_server.policy.markings import LEVELS, Meaning, Meanings
@@ -21,6 +21,7 @@ __all__ = [
     "Access",
     "Audience",
     "Check",
+    "Counted",
     "Decision",
     "Defaults",
     "Explanation",

@@ -14,11 +14,12 @@ from taxii_server.policy.conditions import Clause
 from taxii_server.policy.engine import judge
 from taxii_server.policy.explain import Check, checks, lost
 from taxii_server.policy.facets import Facets, FacetSource, Vocabulary
-from taxii_server.policy.floor import Ask, View, is_released_to, of_governor, unmarked_rank
+from taxii_server.policy.floor import UNCLEAR_RANK, Ask, View, is_released_to, of_governor, unmarked_rank
 from taxii_server.policy.guard import Guard, PostExample
-from taxii_server.policy.markings import RANKS, Meaning, Meanings
+from taxii_server.policy.markings import LEVELS, RANKS, Meaning, Meanings
 from taxii_server.policy.rules import Audience, Defaults, Example, Release, Rule
 from taxii_server.policy.steps import UNMAPPED, Ruling
+from taxii_server.tlp import TLP_IDS
 
 Verdict = Literal["read", "derive", "hide"]
 
@@ -46,6 +47,13 @@ class Access(NamedTuple):
 
     delay_us: int = 0
     removal: Removal | None = None
+
+
+class Counted(NamedTuple):
+    """The level that an object has here although no TLP marking on it says so, and why: for its readers."""
+
+    level: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,25 @@ class Policy:
         """Whether a marking of the object, or of a part, leaves every step to its originator: no copy is made of it."""
         case = self.case(facets, meanings)
         return any(meaning.orcon for _, meaning in (*case.markings, *case.granular))
+
+    def counts_as(self, facets: Facets, meanings: Meanings, moment: int | None = None) -> Counted | None:
+        """The level in effect, where it is higher than the TLP markings on the object say; else None.
+
+        None for an unmarked object on whose level nobody agreed, and for one whose label names no level: whoever reads
+        that one posted it.
+        """
+        case = self.case(facets, meanings, moment)
+        (rank,) = case.levels()
+        said = max((RANKS[TLP_IDS[id_]] for id_ in facets.markings if id_ in TLP_IDS), default=-1)
+        if rank is None or rank <= said or rank >= UNCLEAR_RANK:
+            return None
+        if rank == case.label_rank:
+            why = "a label of it says so"
+        elif any(meaning.level is not None for _, meaning in case.markings):
+            why = "that is what its markings mean"
+        else:
+            why = "none of its markings is a TLP level" if facets.markings else "it carries no marking"
+        return Counted(LEVELS[rank], why)
 
     def decide(
         self,

@@ -106,7 +106,8 @@ def release_step(view: View, case: JudgedCase, ask: Ask) -> Ruling:
     """Says nothing by itself: a release lifts TLP:RED and ORCON in the steps that follow."""
     for release in case.releases(view):
         if release.holds_at(ask.moment) and case.has("release", release.facet):
-            text = f"released by {release.by}: neither TLP:RED nor ORCON keeps it from {view.audience.name}"
+            named = f"it names {view.audience.name}, as TLP:RED and ORCON ask"
+            text = f"released by {release.by}: {named}; it lifts no clearance and no rule"
             return Ruling("neutral", "release", release.id, text)
     return NEUTRAL
 

@@ -220,7 +220,7 @@ def read_api_roots(values: Mapping[str, object], file: str) -> tuple[Mapping[str
             problems.append(Problem(file, key, f"'{name}' is a path of the server itself; choose another name"))
         elif not is_name(name):
             problems.append(Problem(file, key, "the name of an API root is one path segment: a-z, 0-9, - and _"))
-        found, wrong = read_table(ApiRoot, raw, file, key)
+        found, wrong = read_table(ApiRoot, raw, file, key, above=ROWS)
         problems += wrong
         if not wrong:
             roots[name] = ApiRoot(name=name, **found)

@@ -105,11 +105,12 @@ def parse_toml(text: str, file: str) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def read_table(
-    table: type, values: object, file: str, key: str = "", also: Collection[str] = ()
+    table: type, values: object, file: str, key: str = "", also: Collection[str] = (), above: Collection[str] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
     """The values given for the rows of `table`, and everything that is wrong with them.
 
-    Keys in `also` are known but left to the caller. Values left out are not filled in.
+    Keys in `also` are known but left to the caller, those in `above` stand above the first table of the file: in TOML,
+    what is appended to a file belongs to its last table. Values left out are not filled in.
     """
     rows = rows_of(table)
     if not isinstance(values, Mapping):
@@ -119,6 +120,9 @@ def read_table(
     for name, value in values.items():
         if name in rows:
             problems += read_value(rows[name], value, found, file, join_key(key, name))
+        elif name in above:
+            message = f"'{name}' is no key of this table: move the line up, before the first table ([...]) of the file"
+            problems.append(Problem(file, key, message))
         elif name not in also:
             problems.append(Problem(file, key, unknown("key", name, [*rows, *also])))
     for name, each in rows.items():

@@ -18,6 +18,7 @@ from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS
 
 #: How long the members of a replica set that were not heard of yet are waited for.
 _DISCOVERY_S = 3.0
+_HEADER_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,46 @@ class Condition:
     total_bytes: int | None = None
     members: Sequence[tuple[str, bool]] = ()
     is_foreign: bool = False
+
+
+def is_made(path: Path) -> bool:
+    """Whether there is an SQLite database at this path, of whomever. Raises OSError when that cannot be told."""
+    return _header(path) != b"" or _has_log(path)
+
+
+def why_not_ours(path: Path) -> str:
+    """Why what is at this path is no database of ours and cannot become one; empty where it can, or nobody can tell.
+
+    Looked at without SQLite, which would make files beside it.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            return "this is no file"
+        header = _header(path)
+        if not header or _has_log(path):
+            return ""  # what is not in the file yet says whose it is
+    except OSError:
+        return ""
+    if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
+        return "this is no database"
+    is_used = any(header[40:44] + header[60:64] + header[68:72])
+    is_other = is_used and int.from_bytes(header[68:72]) != APPLICATION_ID
+    return "this is the SQLite database of another application" if is_other else ""
+
+
+def _header(path: Path) -> bytes:
+    """The first bytes of the file; none when there is no file. At 40: changes of its schema, 60: user_version, 68:
+    application_id (SQLite file format, 1.3)."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def sqlite_condition(path: Path) -> Condition:

@@ -105,7 +105,7 @@ class Database:
                 folder.mkdir(mode=0o700, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise StorageUnavailable(f"{self.path}: {error.strerror}") from error
+            raise StorageUnavailable(f"{self.path}: {error.strerror}{_why_not_written(self.path)}") from error
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
@@ -268,16 +268,30 @@ def _is_busy(error: BaseException | None) -> bool:
 
 
 def _why(path: Path, error: sqlite3.Error) -> str:
-    """What SQLite does not say: that there is no file, or no room. It calls a full disk an I/O error in most places."""
+    """What SQLite does not say: that there is no file, no room, or no right to write, and what to do about that.
+
+    It calls a full disk an I/O error in most places.
+    """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     try:
         if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
             return " (there is no such file)"
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            return _why_not_written(path)
         free = shutil.disk_usage(path.parent).free
     except OSError:
         return ""
     is_full = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) and free < _LITTLE_ROOM
     return f" ({free} bytes are left on the disk)" if is_full else ""
+
+
+def _why_not_written(path: Path) -> str:
+    """What this process may not write, of the file and its folder: SQLite needs both."""
+    found = [str(each) for each in (path, path.parent) if os.access(each, os.F_OK) and not os.access(each, os.W_OK)]
+    if not found:
+        return ""
+    do = "mount it writable, or run this as the user of the server"
+    return f" ({' and '.join(found)} cannot be written: {do})"
 
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()

@@ -90,6 +90,8 @@ def test_guesses_here_and_at_the_api_lock_the_same_door(make_hub: Any) -> None:
     answer = Person(hub).log_in("rw")
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 50
+    (said,) = re.findall(r">([^<]*Try again in [^<]*)<", answer.text)
+    assert said[0].isupper()
     assert hub.get("/taxii2/").status_code == 429
     # Under another name one is as free as before.
     assert Person(hub).log_in("ro").status_code == 303

@@ -115,6 +115,39 @@ def test_an_object_shows_its_fields_markings_versions_and_neighbours(own_hub: Wo
     assert f"{report['object_refs'][1]} not in this collection" in dangling
 
 
+def test_a_level_that_no_marking_tells_is_shown(make_hub: Any) -> None:
+    """Who saw "unmarked" could hand it on as free."""
+    note = "marking-definition--11111111-1111-4111-8111-111111111111"
+    hub = make_hub(
+        policy='schema = 1\nname = "agreed"\n[defaults]\nunmarked = "deny"\n'
+        '[collections.rw]\nunmarked = "tlp:amber+strict"\n[collections.other]\nunmarked = "tlp:amber"\n'
+        f'[markings]\n"{note}" = {{ name = "a note" }}\n[[permit]]\nid = "everybody"\n'
+    )
+    plain, noted = malware(name="Plain"), malware(name="Noted", object_marking_refs=[note])
+    marked, own = malware(name="Marked", object_marking_refs=[AMBER]), malware(name="Own")
+    hub.post([plain, noted, marked], partner="partner_b")
+    hub.post([malware(name="There")], root="api2", into=OTHER_ROOT)
+    hub.post([own], into=EMPTY)
+    someone = person(hub)
+    rows: dict[str, set[str]] = {}
+    for path in (URL, f"{URL}objects/", "/console/search/?type=malware"):
+        for row in re.findall(r'<td class="main".*?</tr>', someone.get(path).text, re.DOTALL):
+            said = " ".join(re.sub(r"<[^>]+>", " ", row).split())
+            rows.setdefault(said.split()[0], set()).add(re.sub(r"^\w+ malware (.*?) \d.*", r"\1", said))
+    assert rows == {
+        "Plain": {"counts as TLP:AMBER+STRICT"}, "Noted": {"counts as TLP:AMBER+STRICT a note"},
+        "Marked": {"TLP:AMBER"}, "There": {"counts as TLP:AMBER"}, "Own": {"unmarked"},
+    }  # fmt: skip
+    page = text_of(someone.get(f"{URL}objects/{plain['id']}/"))
+    assert "Counts as TLP:AMBER+STRICT here: it carries no marking." in page
+    assert "carries no marking." not in text_of(someone.get(f"{URL}objects/{marked['id']}/"))
+    page = text_of(someone.get(f"{URL}objects/{noted['id']}/"))
+    assert "Counts as TLP:AMBER+STRICT here: none of its markings is a TLP level." in page
+    page = text_of(someone.get(f"/console/api1/collections/{EMPTY}/objects/{own['id']}/"))
+    assert "This object carries no marking." in page
+    assert "ounts as" not in page
+
+
 def test_all_objects_come_page_by_page_in_the_order_of_a_poll(own_hub: World) -> None:
     own_hub.post([indicator(name=f"number {number:03}") for number in range(120)] + [malware()])
     someone = person(own_hub)

@@ -6,9 +6,11 @@ import errno
 import gzip
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ class Lines(Server):
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Lines:
     """Files and an SQLite store."""
-    return Lines(tmp_path_factory.mktemp("cli"))
+    made = Lines(tmp_path_factory.mktemp("cli"))
+    made.cli("reload")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,11 @@ def filled(hub: Lines) -> dict[str, dict[str, Any]]:
     stored = write(hub.folder / "filled.json", {"objects": [shown, hidden, between]})
     hub.cli("import", stored, "--into", "rw", "--as", "admin")
     return {"shown": shown, "hidden": hidden, "between": between}
+
+
+def _theirs(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (x)")
 
 
 def write(path: Path, value: object) -> str:
@@ -216,6 +225,9 @@ def test_quiet_prints_the_secret_and_nothing_else(hub: Lines) -> None:
 def test_a_password_is_asked_for_and_its_hash_stored(hub: Lines) -> None:
     hub.real("password", "set", "rw", "--user", "analyst", input="correct horse\ncorrect horse\n")
     assert "analyst" in hub.real("token", "list").stdout
+    assert hub.real("password", "set", "rw", "--user", "analyst", input="correct horse\n").stderr == ""
+    told = hub.real("password", "set", "rw", "--user", "analyst", status=2, input="").stderr
+    assert "there is no terminal to ask for the password at: pipe it in, or give --password" in told
     assert "is revoked" in hub.cli("token", "revoke", "analyst").stdout
 
 
@@ -413,9 +425,110 @@ def test_a_backup_for_which_there_is_no_room_names_its_file(hub: Lines, monkeypa
     assert hub.cli("backup", str(file), status=1).stderr == f"error {file}: no space left on device\n"
 
 
+@pytest.mark.parametrize("text", ["", "hello", "3", '"x"', "PK\x03\x04"])
+def test_an_import_of_something_else_says_what_is_expected(hub: Lines, tmp_path: Path, text: str) -> None:
+    file = write(tmp_path / "other.txt", text)
+    told = hub.cli("import", file, "--into", "rw", "--as", "admin", status=1).stderr
+    assert told == (
+        f"{file}: nothing of it is stored: this is no file with STIX: JSON with a bundle, an envelope, a list or an "
+        "object is expected\n"
+    )
+
+
+def test_an_import_says_what_nobody_else_can_read(tmp_path: Path) -> None:
+    """It counts by labels; who-can, which looks at each object, says the same."""
+    hub = Lines(tmp_path, policy=OPEN_POLICY.replace('unmarked = "tlp:clear"', 'unmarked = "deny"'))
+    green = {"object_marking_refs": ["marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb"]}
+    plain, secret, free = [malware(), malware()], malware(object_marking_refs=[RED]), malware(**green)
+    file = write(tmp_path / "all.json", {"objects": [*plain, secret, free]})
+    done = hub.cli("import", file, "--into", "rw", "--as", "admin")
+    assert done.stdout == f"{file}: 4 stored, 0 already present, 0 refused\n"
+    assert done.stderr.startswith(
+        "  3 of them nobody else can read; the most frequent reason: has no TLP level. 'taxii-"
+    )
+    example = done.stderr.split("who-can ")[1].split("'")[0]
+    assert example in {each["id"] for each in plain}
+    for each in (*plain, secret, free):
+        told = json.loads(hub.cli("who-can", each["id"], "--json").stdout)["partners"]
+        assert (len([1 for one in told if one["versions"]]) == 1) is (each is not free)
+    assert hub.cli("import", file, "--into", "rw", "--as", "admin").stderr == ""
+    seen = write(tmp_path / "seen.json", {"objects": [malware(**green)]})
+    assert hub.cli("import", seen, "--into", "rw", "--as", "admin").stderr == ""
+    (told,) = json.loads(hub.cli("import", seen, "--into", "nn", "--as", "admin", "--json").stdout)["files"]
+    assert (told["stored"], told["unread"]) == (1, 1)
+    assert told["unread_reason"] == "no collection that it reads shows it"
+
+
 def test_what_reads_only_says_that_there_is_no_database(hub: Lines) -> None:
     told = hub.cli("--store", str(hub.folder / "none.db"), "verify", status=1).stderr
     assert "none.db: unable to open database file (there is no such file)" in told
+
+
+@pytest.mark.parametrize("where", ["nowhere", "a new folder", "an empty file", "mongodb"])
+def test_what_needs_a_database_makes_none(
+    hub: Lines, tmp_path: Path, where: str, request: pytest.FixtureRequest
+) -> None:
+    """A misspelt path was answered with an empty table, and an empty database was there from then on."""
+    if where == "mongodb":
+        store = request.getfixturevalue("mongo_database_url")
+    else:
+        store = str(tmp_path / ("new/hub.db" if where == "a new folder" else "hub.db"))
+    if where == "an empty file":
+        Path(store).touch(mode=0o600)
+    for command in (
+        "token list", "token revoke x", "explain rw x", "who-can x", "export rw --as rw", "get /taxii2/ --as rw",
+        "quarantine list", "release list", "mirror list", "retention run", "verify", "ledger heads", "backup x.zip",
+    ):  # fmt: skip
+        told = hub.cli("--store", store, *command.split(), status=1).stderr
+        why = "there is no such file" if where in ("nowhere", "a new folder") else "there is no database yet"
+        assert why in told
+        assert "; --store, TAXII_SERVER_STORE or `store` in server.toml name another one. On a new hub" in told
+        assert "'taxii-server serve' makes the database" in told
+    assert [each.stat().st_size for each in tmp_path.iterdir()] == ([0] if where == "an empty file" else [])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("token", "new", "rw"),
+        ("password", "set", "rw", "--password", "long enough for it"),
+        ("reload",),
+        ("policy", "apply"),
+    ],
+)
+def test_what_may_come_first_on_a_new_hub_makes_the_database(
+    hub: Lines, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    store = ("--store", str(tmp_path / "var/hub.db"))
+    hub.cli(*store, *command)
+    assert hub.cli(*store, "token", "list").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda path: path.write_text("root:x:0:0:root:/root:/bin/bash\n" * 9), "this is no database"),
+        (lambda path: path.mkdir(), "this is no file"),
+        (_theirs, "this is the SQLite database of another application"),
+    ],
+    ids=["text", "folder", "application"],
+)
+def test_nothing_is_advised_to_be_done_to_a_file_that_is_no_database_of_ours(
+    hub: Lines, tmp_path: Path, made: Any, why: str
+) -> None:
+    path = tmp_path / "passwd"
+    made(path)
+    path.chmod(0o755)
+    before = path.read_bytes() if path.is_file() else b""
+    for command in (("token", "list"), ("check",), ("serve",), ("import", __file__, "--into", "rw", "--as", "rw")):
+        told = hub.cli("--store", str(path), *command, status=2).stderr
+        assert told.startswith(
+            f"error {path}: store: {why}; --store, TAXII_SERVER_STORE or `store` in server.toml name"
+        )
+        assert "chmod" not in told
+    assert "chmod" not in hub.cli("--store", str(path), "doctor", status=1).stdout
+    assert (path.read_bytes() if path.is_file() else b"") == before
+    assert [each.name for each in tmp_path.iterdir()] == ["passwd"]
 
 
 def test_check_names_the_configuration_as_reload_does(hub: Lines) -> None:

@@ -172,6 +172,14 @@ def _print_one() -> None:
     tables.print_rows(("id", "nothing", "words"), [("1234567890", "", "one two three four five six seven")])
 
 
+def test_one_of_something_is_not_many() -> None:
+    said = [
+        tables.number_of(count, *words) for count, *words in ((1, "strand"), (0, "strand"), (1, "entry", "entries"))
+    ]
+    assert said == ["1 strand", "0 strands", "1 entry"]
+    assert tables.number_of(1200, "entry", "entries") == "1,200 entries"
+
+
 def test_what_partners_write_moves_no_cursor(hub: Hub) -> None:
     hub.run("token", "new", "rw", "--comment", "\x1b[2J\x1b[Hgone\tor\nnot \x9b1m")
     (line,) = [line for line in hub.run("token", "list").stdout.splitlines() if "gone" in line]

@@ -106,6 +106,17 @@ def test_init_overwrites_nothing(hub: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "other") == {"collections/mine.toml": b"mine"}
 
 
+def test_init_says_where_the_hub_will_answer_and_each_partner_has_its_kind(tmp_path: Path) -> None:
+    done = run(
+        "init", tmp_path, "--partner", "acme:vendor", "--partner", "cert-x", "--port", "7000",
+        env={"TAXII_SERVER_PORT": "7001"},
+    )  # fmt: skip
+    assert "answers at http://127.0.0.1:7001/taxii2/" in done.stdout
+    audience = tomllib.loads((tmp_path / "config/partners.toml").read_text())["audience"]
+    assert {name: audience[name]["kind"] for name in ("acme", "cert-x")} == {"acme": "vendor", "cert-x": "cert"}
+    assert "http://127.0.0.1:7000/taxii2/" in run("init", tmp_path / "other", "--port", "7000").stdout
+
+
 def test_init_takes_a_folder_that_holds_other_things(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("mine")
     (tmp_path / "config").mkdir()
@@ -119,6 +130,7 @@ def test_init_takes_a_folder_that_holds_other_things(tmp_path: Path) -> None:
         (["--partner", "hub"], "the team that runs the hub has this name"),
         (["--partner", "a", "--partner", "a"], "it is named twice"),
         (["--partner", "CERT FR"], "did you mean 'cert-fr'?"),
+        (["--partner", "acme:Big Vendor"], "'Big Vendor' is no kind of partner: one word such as cert, vendor"),
         (["--store", "mongodb://me:secret@db/x"], "set TAXII_SERVER_STORE"),
         (["--store", "postgres://db/x"], "unknown kind of store"),
         (["--clearance", "purple"], "'amber+strict'"),

@@ -120,6 +120,7 @@ def test_release_and_drop_do_what_they_say_and_stay_known(hub: Lines) -> None:
 
 @pytest.mark.parametrize("command", ["show", "release", "drop"])
 def test_an_unknown_entry_is_an_error(hub: Lines, command: str) -> None:
+    hub.run("reload")  # makes the database
     assert "no entry x in quarantine" in hub.run("quarantine", command, "x", status=1).stderr
 
 

@@ -85,6 +85,35 @@ def test_what_goes_wrong_is_told_and_is_the_exit_status(small_hub: Hub) -> None:
             assert words in mirror(small_hub, *arguments, status=2).stderr
 
 
+def test_two_mirrors_into_one_collection_have_two_names(small_hub: Hub) -> None:
+    """They had one, and who forgot the one that was a mistake made the other read everything again."""
+    here = small_hub.lane()
+    into = ("--into", f"lane-{here}", "--as", "admin", "--json")
+
+    def pull(url: str) -> str:
+        name: str = json.loads(mirror(small_hub, "pull", url, *into).stdout)["name"]
+        return name
+
+    def listed() -> dict[str, str]:
+        found = json.loads(mirror(small_hub, "list", "--json").stdout)["mirrors"]
+        return {each["key"]: each["name"] for each in found if each["collection"] == f"lane-{here}"}
+
+    with upstream(in_turn(page([indicator()]))) as good, upstream(in_turn(page([indicator()]))) as mistake:
+        names = [pull(good.url), pull(mistake.url), pull(good.url), pull(mistake.url)]
+        assert names == [f"lane-{here}-pull", f"lane-{here}-pull-2"] * 2
+        mirror(small_hub, "forget", f"lane-{here}-pull-2")
+        assert list(listed().values()) == [f"lane-{here}-pull"]
+        # Those of an older release may share a name.
+        mirror(small_hub, "pull", mistake.url, *into, "--name", f"lane-{here}-pull")
+        assert len(listed()) == 2
+        told = mirror(small_hub, "forget", f"lane-{here}-pull", status=2).stderr
+        assert f"2 mirrors are called 'lane-{here}-pull'" in told
+        assert all(each in told for each in (good.url, mistake.url, *listed()))
+        before = list(listed())
+        mirror(small_hub, "forget", before[0])
+        assert list(listed()) == before[1:]
+
+
 def test_mirrors_of_the_file_are_run_by_name_and_all_at_once(small_hub: Hub, tmp_path: Path) -> None:
     here, out, wanted = small_hub.lane(), small_hub.lane(), indicator(name="wanted")
     file = tmp_path / "mirrors.toml"

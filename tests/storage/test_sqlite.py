@@ -218,6 +218,24 @@ class TestFile:
         with pytest.raises(StorageUnavailable, match=words), Database(path, TIMEOUT_S).connection():
             raise error
 
+    def test_what_cannot_be_written_is_named_with_what_to_do(
+        self, path: Path, open_sqlite: Opener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        open_sqlite()
+        error = sqlite3.OperationalError("attempt to write a readonly database")
+        error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+        # root may write everywhere
+        monkeypatch.setattr(os, "access", lambda what, how: how == os.F_OK or what != path.parent)
+        with (
+            pytest.raises(StorageUnavailable) as told,
+            Database(path, TIMEOUT_S).connection(),
+        ):
+            raise error
+        assert str(told.value) == (
+            f"{path}: attempt to write a readonly database ({path.parent} cannot be written: mount it writable, or run "
+            "this as the user of the server)"
+        )
+
     def test_a_file_that_is_no_database_is_left_alone(self, path: Path, open_sqlite: Opener) -> None:
         text = b"minutes of the meeting\n" * 1_000
         path.write_bytes(text)

@@ -18,6 +18,7 @@ from taxii_server.cli.doctor.finding import Finding, failure, ok, or_ok, warning
 from taxii_server.errors import ConfigError
 from taxii_server.serving.tls import make_context
 from taxii_server.settings import Settings, world_readable_database
+from taxii_server.storage.condition import why_not_ours
 
 _SOON = timedelta(days=21)
 
@@ -147,7 +148,8 @@ def look_at_files(settings: Settings) -> Iterator[Finding]:
 
 
 def _open_files(settings: Settings) -> Iterator[Finding]:
-    for problem in [] if settings.uses_mongodb else world_readable_database(_database(settings)):
+    is_ours = not settings.uses_mongodb and not why_not_ours(_database(settings))
+    for problem in world_readable_database(_database(settings)) if is_ours else []:
         told = f"{problem.file}: every user of this machine can read or write what partners shared"
         yield failure("files", told, f"run: chmod o-rwx {problem.file}")
     folder = Path(settings.collections_dir)

@@ -98,7 +98,7 @@ def _schema(found: Condition, settings: Settings) -> Iterator[Finding]:
     if found.is_foreign:
         yield failure("store", "this is the database of another application", "give `store` a path of its own")
     elif found.schema is None:
-        yield ok("store", "there is no database yet; the first command that needs it makes it")
+        yield ok("store", "there is no database yet; 'taxii-server serve' makes it")
         if not settings.uses_mongodb:
             yield from _place(_path(settings))
     elif found.schema > found.known:

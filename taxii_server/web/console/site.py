@@ -277,6 +277,7 @@ def _answer(error: Exception) -> Response:
     words = str(error) if fault.words is None else ""
     if isinstance(error, TooManyRequests):
         words = f"{error}. Try again in {error.retry_after_s} seconds."
+    words = words[:1].upper() + words[1:]
     response = current_app.make_response(error_page(fault.page or fault.status, words))
     if seconds is not None:
         response.headers["Retry-After"] = str(seconds)

@@ -176,6 +176,22 @@ def test_explain_tells_of_every_release_of_the_object(make, build, audience, mom
                 if c.rule == "out"]  # fmt: skip
 
 
+def test_explain_of_a_release_says_nothing_that_another_step_denies(make, build):
+    """de is named, and not cleared for RED: the line of the release must not say that RED does not matter."""
+    policy = make(OPEN + release(to='audience = ["de", "world"]'))
+    facets = policy.vocabulary.project(build(marks=["red"]))
+    for audience, outcome, said in (
+        ("de", "failed", "TLP:RED is above the clearance AMBER"),
+        ("world", "passed", ""),
+    ):
+        steps = policy.explain(audience, facets, Meanings.empty()).steps
+        (line,) = [each.detail for each in steps if each.name == "release" and each.outcome == "neutral"]
+        assert line == (
+            f"released by origin: it names {audience}, as TLP:RED and ORCON ask; it lifts no clearance and no rule"
+        )
+        assert next((each.outcome, each.detail) for each in steps if each.name == "markings") == (outcome, said)
+
+
 def test_moments_of_a_policy_are_the_instants_at_which_something_changes_by_itself(make):
     posted = {"submitter": "origin", "id": "m", "kind": "iep", "tlp": "green", "start_date": "1970-01-01T00:00:01Z"}
     meanings = Meanings.empty().with_posted(json.dumps({**posted, "end_date": "1970-01-01T00:00:02.5Z"}))
