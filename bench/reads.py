@@ -66,14 +66,22 @@ def _raw_sqlite(path: str, page: int, pages: int) -> float:
     return count / (time.perf_counter() - start)
 
 
+#: Settings of a hub: without the ledger, and with it by way of the disk of the hub.
+_SILENT = "ledger = false\n"
+_SPOOL = 'ledger_spool = "spool"\n'
+
 # ---- parts
 
 
 def full_sync(place: Place) -> Iterator[Figure]:
-    """A client that follows `next`, against reading the database page by page; with the ledger and without it."""
-    with place.hub() as server, place.hub(settings="ledger = false\n") as silent:
+    """A client that follows `next`, against reading the database page by page; with the ledger and without it, on
+    MongoDB also with it by way of the disk."""
+    with place.hub() as server, place.hub(settings=_SILENT) as silent, place.hub(settings=_SPOOL) as spooling:
+        ways = [(server, ""), (spooling, ", ledger_spool"), (silent, ", ledger off")]
+        if place.store != "mongodb":
+            del ways[1]
         for page, target in ((1000, 0.6), (100, 0.4)):
-            for hub, more in ((server, ""), (silent, ", ledger off")):
+            for hub, more in ways:
                 meter = Meter()
                 ours = partial(_objects_per_second, place, hub, page, meter)
                 anchor = raw_reader(place, page)
@@ -148,11 +156,24 @@ def polls(place: Place) -> Iterator[Figure]:
     nothing = "?added_after=2100-01-01T00:00:00Z"
     one = f"{OBJECTS}{objects.object_id(0)}/"
     token, path = place.tokens[READER], OBJECTS + nothing
-    with place.hub() as server, place.hub(settings="ledger = false\n") as silent, place.flask() as bare:
+    with (
+        place.hub() as server,
+        place.hub(settings=_SILENT) as silent,
+        place.hub(settings=_SPOOL) as spooling,
+        place.flask() as bare,
+    ):
         cases = [
             ("poll that finds nothing, token", server, place.ask(nothing), "/none", 0.7, ""),
             ("poll that finds nothing, Basic", server, get(path, token, basic=READER), "/none", 0.7, ""),
             ("look-up of one object", server, place.ask(path=one), "/one", 0.6, "one ledger entry each"),
+            (
+                "look-up of one object, ledger_spool",
+                spooling,
+                place.ask(path=one),
+                "/one",
+                0.6,
+                "one ledger entry each",
+            ),
             ("look-up of one object, ledger off", silent, place.ask(path=one), "/one", 0.6, ""),
         ]
         for work, hub, request, route, target, note in cases:
