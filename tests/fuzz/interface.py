@@ -62,6 +62,8 @@ WRONG = (
 _ACCEPTS = st.sampled_from(
     [MT] * 9 + ["application/taxii+json", "*/*", "text/html", "application/taxii+json;version=2.0"]
 )
+#: Of a body; None: that of the description. Wrong ones hardly ever come about by themselves.
+_CONTENT_TYPES = st.sampled_from([None] * 5 + ["text/plain"])
 
 
 @dataclass
@@ -111,6 +113,8 @@ def fuzz(scene: Scene, operation: Any, cases: int, seed_: int, figures: Figures)
         headers = {"Accept": data.draw(_ACCEPTS, label="Accept"), "Accept-Encoding": "identity"}
         if authorization is not None:
             headers["Authorization"] = authorization
+        if operation.body and (content_type := data.draw(_CONTENT_TYPES, label="Content-Type")) is not None:
+            headers["Content-Type"] = content_type
         response = case.call(headers=headers)
         figures.add(operation.label, response.status_code)
         case.validate_response(response, checks=_CHECKS)
