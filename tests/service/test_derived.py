@@ -15,7 +15,20 @@ from taxii_server.service import copies
 from taxii_server.service.copies import Served
 from taxii_server.service.query import Filters
 from taxii_server.tlp import TLP_2_IDS
-from tests.service.site import ALICE_ID, ALL_V, FIRST_V, LAST_V, PARTNERS, Site, at, marked, report, url, versions
+from tests.service.site import (
+    ALICE_ID,
+    ALL_V,
+    FIRST_V,
+    LAST_V,
+    PARTNERS,
+    Site,
+    at,
+    marked,
+    report,
+    statement,
+    url,
+    versions,
+)
 from tests.service.test_late_grants import Poller, ids
 from tests.world import OPEN_POLICY, indicator, malware, new_id, relationship
 
@@ -83,15 +96,7 @@ def test_a_part_that_is_not_readable_is_taken_out(site: Site) -> None:
 
 
 def test_the_marking_of_a_part_that_is_taken_out_is_not_shown(site: Site) -> None:
-    definition = {
-        "type": "marking-definition",
-        "spec_version": "2.1",
-        "id": new_id("marking-definition"),
-        "created": "2020-01-01T00:00:00.000Z",
-        "definition_type": "statement",
-        "definition": {"statement": "OPERATION SECRET"},
-        "object_marking_refs": [TLP_2_IDS["clear"]],
-    }
+    definition = statement(new_id("marking-definition"), "OPERATION SECRET", object_marking_refs=[TLP_2_IDS["clear"]])
     parts = [
         {"marking_ref": TLP_2_IDS["red"], "selectors": ["description"]},
         {"marking_ref": definition["id"], "selectors": ["description"]},
@@ -122,15 +127,7 @@ def test_a_marking_of_which_the_copy_has_nothing_is_not_shown(
     site: Site, rule: str, selectors: list[str], is_shown: bool
 ) -> None:
     """What it says can tell of the part that is gone; it is understood by itself and marks what another one hides."""
-    operation = {
-        "type": "marking-definition",
-        "spec_version": "2.1",
-        "id": new_id("marking-definition"),
-        "created": "2020-01-01T00:00:00.000Z",
-        "definition_type": "statement",
-        "definition": {"statement": "OPERATION SECRET"},
-        "object_marking_refs": [TLP_2_IDS["clear"]],
-    }
+    operation = statement(new_id("marking-definition"), "OPERATION SECRET", object_marking_refs=[TLP_2_IDS["clear"]])
     parts = [
         {"marking_ref": TLP_2_IDS["red"], "selectors": ["description", "external_references"]},
         {"marking_ref": operation["id"], "selectors": selectors},
