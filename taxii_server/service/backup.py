@@ -30,6 +30,7 @@ from taxii_server.errors import StorageError, TaxiiServerError
 from taxii_server.model import POSITION_UNIT
 from taxii_server.service.filling import terms_of_text
 from taxii_server.storage.base import Store
+from taxii_server.storage.disk import sync
 from taxii_server.storage.whole import PARTS, Facts, Row, Value
 from taxii_server.times import format_position
 
@@ -140,7 +141,7 @@ def make_backup(
             beside.replace(path)
         else:
             _rename_to_new(beside, path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     finally:
         with suppress(FileNotFoundError):
             beside.unlink()
@@ -183,14 +184,6 @@ def _rename_to_new(beside: Path, path: Path) -> None:
         raise BackupError(f"{path} has appeared meanwhile; give another name, or --force to replace it") from None
     except OSError:  # a file system without links
         beside.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # ---- reading one

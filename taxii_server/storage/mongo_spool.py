@@ -39,6 +39,7 @@ from pathlib import Path
 import bson
 
 from taxii_server.errors import StorageError, StorageUnavailable
+from taxii_server.storage.disk import sync
 from taxii_server.storage.ledger import Entry, Head, LedgerQuery, LedgerStore, PlaceTaken
 from taxii_server.storage.mongo_ledger import MongoLedger, document_of, entry_of
 
@@ -162,7 +163,7 @@ class SpooledLedger(LedgerStore):
             # Locked before it has its name: nobody may think that it was left behind.
             fcntl.flock(handle, fcntl.LOCK_EX)
             new.rename(path)
-            _sync(self._folder)
+            sync(self._folder)
         except OSError:
             os.close(handle)
             raise
@@ -404,11 +405,3 @@ def _read(handle: int) -> bytes:
     while part := os.read(handle, 1024 * 1024):
         parts.append(part)
     return b"".join(parts)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

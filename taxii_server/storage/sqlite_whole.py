@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from taxii_server.errors import StorageError, StorageUnavailable
 from taxii_server.storage import sqlite_terms as found_by
+from taxii_server.storage.disk import sync
 from taxii_server.storage.sqlite_connection import Database
 from taxii_server.storage.whole import PARTS, Facts, Loading, Row, Snapshot, Whole
 from taxii_server.times import format_position, now_position
@@ -159,7 +160,7 @@ class _Loading(Loading):
         # Each step alone leaves a database that works; the one with the records comes last.
         self._ledger.path.replace(self._target_ledger.path)
         self._database.path.replace(self._target.path)
-        _sync(self._target.path.parent)
+        sync(self._target.path.parent)
         return f"what was there before is kept as {kept[-1]}" if kept else ""
 
 
@@ -187,7 +188,7 @@ def _settle(path: Path) -> None:
     """All of the file in the file itself, and on the disk."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    _sync(path)
+    sync(path)
 
 
 def _keep(path: Path) -> Path | None:
@@ -212,14 +213,6 @@ def _remove(path: Path) -> None:
     for suffix in _SUFFIXES:
         with suppress(FileNotFoundError):
             Path(f"{path}{suffix}").unlink()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refs(text: str) -> tuple[str, ...] | str:
