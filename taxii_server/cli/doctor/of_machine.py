@@ -98,7 +98,7 @@ def look_at_spool(settings: Settings) -> Iterator[Finding]:
         return
     damaged = [each.name for each in sorted(folder.glob("*.damaged"))] if folder.exists() else []
     if damaged:
-        do = "keep the files: their last bytes are no whole entry; see docs/ledger.md"
+        do = "keep the files: not all of their entries are in the ledger; the log has the reason, see docs/ledger.md"
         yield warning("ledger", f"{folder} holds {', '.join(damaged)}", do)
     else:
         yield ok("ledger", f"{folder} can be written to, on a file system of kind {kind or 'unknown'}")
