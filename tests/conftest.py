@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import uuid
 from collections.abc import Iterator
@@ -42,6 +43,17 @@ def no_test_hangs() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def logs_are_left_as_they_were() -> Iterator[None]:
+    """Puts the package's logger back: a command that runs in this process sets it up for its own lines, and each line
+    of a later test would be made and kept, which the tests that count calls and memory count, too."""
+    logger = logging.getLogger("taxii_server")
+    before = logger.level, logger.propagate, logger.handlers[:]
+    yield
+    logger.setLevel(before[0])
+    logger.propagate, logger.handlers[:] = before[1:]
 
 
 @pytest.fixture(scope="session")

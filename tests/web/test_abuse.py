@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -51,13 +49,9 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def audited(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logger = logging.getLogger("taxii_server")
-    before = logger.propagate
-    logger.propagate = True
+def audited(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level("DEBUG", "taxii_server")
-    yield caplog
-    logger.propagate = before
+    return caplog
 
 
 # ---- how often
