@@ -109,6 +109,7 @@ class MongoStore(Store):
 
     def state(self) -> StoreState:
         clock = self._meta(CLOCK)
+        self._connection.require_era(clock)
         return StoreState(clock["catalog_epoch"], clock["credentials_epoch"], clock["log"])
 
     def secret(self) -> bytes:
@@ -210,7 +211,7 @@ class MongoStore(Store):
         lacks_terms = query.terms is not None and self._lacks_terms()
         parts = pages.parts(query, lacks_terms=lacks_terms)
         if parts:
-            return self._connection.snapshot(lambda database, session: pages.read(database, session, query, parts))
+            return pages.read_in_parts(self._connection, query, parts)
         return pages.read_at_once(self._connection, query, lacks_terms=lacks_terms)
 
     def lookup(self, ids: Collection[str]) -> dict[str, list[Record]]:

@@ -15,6 +15,12 @@ Why the driver looks at the servers more often than by default
     With the defaults the driver finds out after 30 s; every writer stood still for all of them, although another
     primary had been elected after 10. Besides, the driver keeps the time of its looks, up to 20 s of them, and refuses
     whatever has less time than they took: a server that came back was refused work for some 25 s more (measured).
+
+Why the database has an era
+    A process knows what the numbers of labels mean. In a database that a restore put in the place of the first one
+    they mean something else, and what is hidden would be given away. The clock document and the marker (mongo_schema)
+    name the era of the database, which a restore changes; a process that meets another era than before answers nothing
+    from then on.
 """
 
 from __future__ import annotations
@@ -53,6 +59,10 @@ DEFAULT_DATABASE = "taxii_server"
 ALL_AT_ONCE = 1_000_000  # rows per batch; the server cuts a reply at 16 MB anyway
 CLOCK = "clock"
 NOT_PREPARED = "the database is not prepared: run prepare() first"
+REPLACED = (
+    "another database was put in the place of the one that this process began with, as `taxii-server restore` does:"
+    " restart the server"
+)
 NEEDS_REPLICA_SET = (
     "the store needs a replica set (one node is enough): start mongod with --replSet NAME"
     " and run rs.initiate() once in mongosh"
@@ -112,6 +122,9 @@ class Connection:
         self._listeners = list(event_listeners)
         self._processes: dict[int, _Process] = {}
         self._closed = False
+        #: of the database when it was first looked at; None: it was not yet
+        self._era: str | None = None
+        self._is_replaced = False
         self.where, _, database = url.partition("://")[2].rpartition("@")[2].partition("?")[0].partition("/")
         #: What the server lists as the application: tells the transactions of this database from those of others.
         self.app_name = f"taxii-server/{database or DEFAULT_DATABASE}"
@@ -133,6 +146,23 @@ class Connection:
     def database(self) -> Database[Document]:
         """The database: reads what a majority has, writes durably on a majority."""
         return self._process().database
+
+    def require_era(self, found: Document) -> None:
+        """Raise StorageUnavailable, now and ever after, when this document is of another era than before.
+
+        It is the clock or the marker. What was read together with it must not be used.
+        """
+        # A database that was made before there were eras is of the empty one.
+        era = found.get("era", "")
+        if self._era is None:
+            self._era = era
+        elif era != self._era:
+            self._is_replaced = True
+            raise StorageUnavailable(f"MongoDB at {self.where}: {REPLACED}")
+
+    def begin_era(self, era: str) -> None:
+        """What this process does from now on is meant for this era: it has begun it."""
+        self._era = era
 
     @contextmanager
     def call(self, *, patient: bool = False, limit_s: float | None = None) -> Iterator[Database[Document]]:
@@ -252,6 +282,7 @@ class Connection:
                     clock = database["meta"].find_one_and_update({"_id": CLOCK}, {"$inc": {"turn": 1}}, session=session)
                     if clock is None:
                         raise StorageError(NOT_PREPARED)
+                    self.require_era(clock)
                     result = body(database, session, clock)
                     if session.in_transaction:
                         _commit(session, deadline)
@@ -286,6 +317,8 @@ class Connection:
                 client.admin.command("ping")
 
     def _process(self) -> _Process:
+        if self._is_replaced:
+            raise StorageUnavailable(f"MongoDB at {self.where}: {REPLACED}")
         pid = os.getpid()
         process = self._processes.get(pid)
         if process is None:

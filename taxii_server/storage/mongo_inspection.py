@@ -89,6 +89,8 @@ def _oddities(database: Database[Document], session: ClientSession) -> list[Oddi
     clock = database["meta"].find_one({"_id": CLOCK}, session=session) or {}
     if clock.get("log") != length:
         found.append(Oddity("log", "clock", f"the clock says {clock.get('log')} entries, there are {length}"))
+    if marker is not None and clock.get("era") != marker.get("era"):
+        found.append(Oddity("log", "marker", "the marker is of another era than the clock: every page is refused"))
     newest = database["catalog"].find_one({}, session=session, sort=[("_id", -1)])
     epoch = newest["_id"] if newest else 0
     if clock.get("catalog_epoch") != epoch:

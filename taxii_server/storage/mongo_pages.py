@@ -39,24 +39,25 @@ def read_at_once(connection: Connection, query: PageQuery, *, lacks_terms: bool)
     rows, more = connection.find(command)
     if not more or (query.limit_bytes and len(rows) > 1):
         # One reply has as many bytes as a page may have, or less.
-        page = _page_of(iter(rows), query)
+        page = _page_of(connection, iter(rows), query)
         return replace(page, cut=page.cut or more)
 
     def read(database: Database[Document], session: ClientSession) -> Page:
         with database["records"].find(
             condition, command["projection"], session=session, hint=hint, limit=limit, batch_size=limit
         ) as cursor:
-            return _page_of(iter(cursor.sort("_id", ASCENDING)), query)
+            return _page_of(connection, iter(cursor.sort("_id", ASCENDING)), query)
 
     # Rare: so much at once that one reply cannot hold it.
     return connection.snapshot(read)
 
 
-def _page_of(rows: Iterator[Document], query: PageQuery) -> Page:
+def _page_of(connection: Connection, rows: Iterator[Document], query: PageQuery) -> Page:
     """The page that these documents make, of which the first one is the marker."""
     marker = next(rows, None)
     if marker is None or not schema.is_marker(marker):
         raise StorageError(NOT_PREPARED)
+    connection.require_era(marker)
     read = schema.text_of if _is_only_texts(query) else schema.record_of
     records, cut = within(map(read, rows), query.limit_bytes, query.limit)
     return Page(records, marker["n"], cut)
@@ -108,11 +109,22 @@ def _regrouped(by_label: Mapping[int, list[int]]) -> dict[tuple[int, ...], tuple
     return groups
 
 
-def read(database: Database[Document], session: ClientSession, query: PageQuery, parts: Sequence[Part]) -> Page:
+def read_in_parts(connection: Connection, query: PageQuery, parts: Sequence[Part]) -> Page:
     """The page: the first positions of each part, then the records at the first of all of them."""
+    return connection.snapshot(lambda database, session: _read(connection, database, session, query, parts))
+
+
+def _read(
+    connection: Connection,
+    database: Database[Document],
+    session: ClientSession,
+    query: PageQuery,
+    parts: Sequence[Part],
+) -> Page:
     marker = database["records"].find_one({"_id": Int64(-1)}, session=session)
     if marker is None:
         raise StorageError(NOT_PREPARED)
+    connection.require_era(marker)
     positions: set[int] = set()
     for condition, hint in parts:
         rows = database["records"].find(

@@ -6,6 +6,7 @@ Why the marker
     about labels that it could not ask for. It stands first, so that a full page has it too: a record may get a
     new label long after its neighbours, so no record can speak for those before it.
     Its `c`, `t` and `i` are "*", which no record has, so that it can be reached through every index.
+    It names the era of the database, too (see mongo_connection).
 
 """
 
@@ -44,12 +45,14 @@ BY_ID = "id_position_label"
 BY_POSITION = "_id_"
 BY_TERM = "term_label_position"
 
-#: What a record is made of, and `n` of the marker; terms are looked for, never read. What is wanted is named, not what
-#: is not: a page of 1,000 then takes mongod 2.8 ms and not 3.9 (measured).
-WITHOUT_CONTENT = dict.fromkeys(("_id", "c", "p", "i", "t", "sv", "v", "k", "L", "d", "h", "s", "H", "S", "n"), 1)
+#: What a record is made of, and `n` and `era` of the marker; terms are looked for, never read. What is wanted is named,
+#: not what is not: a page of 1,000 then takes mongod 2.8 ms and not 3.9 (measured).
+WITHOUT_CONTENT = dict.fromkeys(
+    ("_id", "c", "p", "i", "t", "sv", "v", "k", "L", "d", "h", "s", "H", "S", "n", "era"), 1
+)
 WITH_CONTENT = {**WITHOUT_CONTENT, "j": 1}
 #: See PageQuery.only_texts: 0.9 ms less of 4.4 for a page of 1,000.
-ONLY_TEXTS = dict.fromkeys(("_id", "i", "k", "L", "h", "s", "H", "S", "n", "j"), 1)
+ONLY_TEXTS = dict.fromkeys(("_id", "i", "k", "L", "h", "s", "H", "S", "n", "era", "j"), 1)
 
 _VALUES_PER_COMMAND = 50_000  # positions or keys in one list: a command may have 16 MB
 T = TypeVar("T")
@@ -299,16 +302,24 @@ def create_collections(database: Database[Document]) -> None:
             database[name].create_indexes(indexes)
 
 
-def write_marker(database: Database[Document], log_length: int) -> None:
+def new_era() -> str:
+    """A name for the era that a database begins."""
+    return secrets.token_hex(8)
+
+
+def write_marker(database: Database[Document], log_length: int, era: str) -> None:
     """The marker in a database that is being filled."""
-    database["records"].replace_one({"_id": _MARKER_ID}, {**_MARKER, "n": log_length}, upsert=True)
+    database["records"].replace_one({"_id": _MARKER_ID}, {**_MARKER, "n": log_length, "era": era}, upsert=True)
 
 
 def _create(database: Database[Document]) -> None:
     create_collections(database)
-    _insert_once(database, "records", _MARKER_ID, {**_MARKER, "n": 0})
-    epochs = {"catalog_epoch": 0, "credentials_epoch": 0}
-    _insert_once(database, "meta", CLOCK, {"turn": Int64(0), "position": Int64(0), "log": 0, **epochs})
+    clock = {"turn": Int64(0), "position": Int64(0), "log": 0, "catalog_epoch": 0, "credentials_epoch": 0}
+    _insert_once(database, "meta", CLOCK, {**clock, "era": new_era()})
+    # Another process may have begun the era, and a database from before there were eras has none.
+    began = database["meta"].find_one({"_id": CLOCK}, {"era": 1}) or {}
+    era = {"era": began["era"]} if "era" in began else {}
+    _insert_once(database, "records", _MARKER_ID, {**_MARKER, "n": 0, **era})
     _insert_once(database, "meta", "secret", {"value": secrets.token_bytes(32)})
 
 

@@ -74,7 +74,7 @@ class MongoWhole(Whole):
                 if name != "meta":
                     database[name].drop()
             schema.create_collections(database)
-            yield _Loading(database)
+            yield _Loading(database, self._connection.begin_era)
 
 
 class _Snapshot(Snapshot):
@@ -105,8 +105,9 @@ class _Snapshot(Snapshot):
 
 
 class _Loading(Loading):
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], began: Callable[[str], None]) -> None:
         self._database = database
+        self._began = began
         self._log = 0
         self._catalog = 0
 
@@ -131,7 +132,8 @@ class _Loading(Loading):
 
     def finish(self, facts: Facts) -> str:
         meta = self._database["meta"]
-        schema.write_marker(self._database, self._log)
+        era = schema.new_era()
+        schema.write_marker(self._database, self._log, era)
         meta.replace_one({"_id": "secret"}, {"value": facts.secret}, upsert=True)
         meta.replace_one({"_id": "schema"}, {"version": schema.SCHEMA_VERSION}, upsert=True)
         clock = {
@@ -140,9 +142,11 @@ class _Loading(Loading):
             "log": self._log,
             "catalog_epoch": self._catalog,
             "credentials_epoch": facts.credentials_epoch,
+            "era": era,
         }
         meta.replace_one({"_id": CLOCK}, clock, upsert=True)
         meta.delete_one({"_id": schema.RESTORING})
+        self._began(era)
         return ""
 
 

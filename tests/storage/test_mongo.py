@@ -54,7 +54,7 @@ from tests.storage.samples import (
     query,
     read,
 )
-from tests.storage.whole_contract import WholeContract
+from tests.storage.whole_contract import WholeContract, rows_of
 
 Client = MongoClient[dict[str, Any]]
 
@@ -129,6 +129,50 @@ class TestContract(HealthContract, ChoresContract, WholeContract, QuarantineCont
             store._ledger = MongoLedger(store._connection)
 
         return break_it
+
+
+# ---- another database in the place of the one that a process began with
+
+
+def _replace(store: Store) -> None:
+    """Restore what the store holds, but for the meaning of its labels."""
+    facts, rows = rows_of(store)
+    with store.whole.replace() as loading:
+        for part, some in rows.items():
+            loading.put(part, [(number, kind, '"another"') for number, kind, _ in some] if part == "log" else some)
+        loading.finish(facts)
+
+
+MANY_TERMS = tuple(range(2, mongo_schema.MAX_RANGES + 3))
+LOOKS: dict[str, Callable[[Store, int], object]] = {
+    "page": lambda store, label: store.page(query(label)),
+    "page in parts": lambda store, label: store.page(replace(query(label), terms={label: MANY_TERMS})),
+    "write": lambda store, label: insert(store, label, draft()),
+    "state": lambda store, label: store.state(),
+}
+
+
+@pytest.mark.parametrize("has_eras", [True, False], ids=["", "made before there were eras"])
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_process_answers_nothing_from_another_database_than_it_began_with(
+    name: str, has_eras: bool, store: Store, label: int, store_factory: StoreFactory, mongo_database_url: str
+) -> None:
+    insert(store, label, draft())
+    if not has_eras:
+        with MongoClient[dict[str, Any]](mongo_database_url) as client:
+            for collection, key in (("meta", "clock"), ("records", -1)):
+                client.get_default_database()[collection].update_one({"_id": key}, {"$unset": {"era": 1}})
+    server, restoring = store_factory(), store_factory()
+    for look in LOOKS.values():
+        look(server, label)
+    _replace(restoring)
+    with pytest.raises(StorageUnavailable, match="restart the server"):
+        LOOKS[name](server, label)
+    with pytest.raises(StorageUnavailable, match="restart the server"):
+        server.lookup([object_id(0)])
+    for look in LOOKS.values():
+        look(restoring, label)
+        look(store_factory(), label)
 
 
 # ---- commands
