@@ -11,7 +11,8 @@ An event says about itself, in the log:
 * `classes`: for whom the entries of each class are (audiences, and views for whose readers they are);
 * `opened`: records that a write of their submitter brought back;
 * `arrived`: records that came with the event, and brought back what refers to them;
-* `gone`: ids of which the last record was deleted: what refers to something unknown is not hidden.
+* `gone`: ids of which the last record was deleted, or the last one but for those of one submitter: what refers to
+  something unknown is not hidden, nor from somebody what refers to something that nobody else holds.
 """
 
 from __future__ import annotations

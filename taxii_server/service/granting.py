@@ -7,20 +7,18 @@ them. The long part is done beside writers; what they add meanwhile is caught up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from taxii_server.model import EventPlan, PageQuery, Record
 from taxii_server.policy import Access, Facets, allowed
-from taxii_server.service.book import ONLY, Book
+from taxii_server.service.book import Book, LabelKey
 from taxii_server.service.events import EventClass, EventFacts
+from taxii_server.service.newcomers import NOBODY, Newcomers, looked_up
 from taxii_server.service.sight import Sights
 from taxii_server.storage.base import Inside, Store
 
 _PORTION = 1000
-#: Ids of one look-up of what refers to them.
-_IDS_PER_LOOKUP = 5000
-_NOBODY = EventClass()
 
 
 class Granting:
@@ -36,13 +34,7 @@ class Granting:
         self._same_policy = old is not None and _same_policy(old, new)
         self._gained: dict[Facets, frozenset[str]] = {}
         self._classes: dict[int, EventClass] = {}
-        #: what is found: place in the order of discovery, by position; ids whose records gain readers
-        self._entries: dict[int, EventClass] = {}
-        self._ids: dict[str, EventClass] = {}
-        #: id and submitter of what refers to those and may govern older versions, which then come with it
-        self._governing: dict[tuple[str, str], EventClass] = {}
-        #: ids of which all versions have yet to be looked at
-        self._open: set[str] = set()
+        self._found = Newcomers(self._key_of)
         self._last = 0
 
     def prepare(self, progress: Callable[[int], None] = lambda done: None) -> None:
@@ -61,24 +53,21 @@ class Granting:
             if len(page.records) < _PORTION:
                 break
             after = page.records[-1].position
-        self._follow(self._store.referrers)
-        self._add_versions(self._store.lookup)
+        self._found.follow(self._store.referrers)
+        self._found.add_versions(self._store.lookup)
 
     def plan(self, inside: Inside) -> EventPlan:
         """The event, inside the transaction that puts the new catalog in force."""
         self._book.sync()
         self._catch_up(inside)
-        classes = list(dict.fromkeys(self._entries.values()))
-        numbers = {each: number for number, each in enumerate(classes)}
         facts = EventFacts(
             epoch=inside.epoch + 1,
             grants=self._grants(),
             views=self._views,
             reach=self._reach,
-            classes=classes,
+            classes=self._found.classes(),
         )
-        entries = [(numbers[each], position) for position, each in self._entries.items()]
-        return EventPlan(entries, lambda base, end, positions: facts.payload(base, end))
+        return EventPlan(self._found.numbered(), lambda base, end, positions: facts.payload(base, end))
 
     # ---- who gains what
 
@@ -88,7 +77,7 @@ class Granting:
         return tuple(
             number
             for number, label in sorted(self._book.labels.items())
-            if self._class_of(number) != _NOBODY or label.key.facets.collection in feeds
+            if self._class_of(number) != NOBODY or label.key.facets.collection in feeds
         )
 
     def _class_of(self, number: int) -> EventClass:
@@ -147,83 +136,34 @@ class Granting:
 
     # ---- which records
 
+    def _key_of(self, number: int) -> LabelKey | None:
+        label = self._book.labels.get(number)
+        return None if label is None else label.key
+
     def _add(self, records: Iterable[Record]) -> None:
         for record in records:
             own = self._class_of(record.label)
-            if own != _NOBODY:
-                self._entries[record.position] = own.united(self._entries.get(record.position, _NOBODY))
+            if own != NOBODY:
+                self._found.add(record.position, own)
             feed = self._book.labels[record.label].key.facets.collection
             come = frozenset(audience for audience, feeds in self._reach.items() if feed in feeds)
-            self._gain_readers(record.id, EventClass(own.audiences | come, own.views))
-
-    def _gain_readers(self, id_: str, readers: EventClass) -> bool:
-        known = self._ids.get(id_, _NOBODY)
-        united = known.united(readers)
-        if united == known:
-            return False
-        self._ids[id_] = united
-        return True
-
-    def _follow(self, referrers: Callable[[list[str]], list[Record]]) -> None:
-        """Add what refers to these ids, over any number of steps."""
-        todo = list(self._ids)
-        while todo:
-            fresh: set[str] = set()
-            for start in range(0, len(todo), _IDS_PER_LOOKUP):
-                for record in referrers(todo[start : start + _IDS_PER_LOOKUP]):
-                    if self._refer(record):
-                        fresh.add(record.id)
-            todo = sorted(fresh)
-
-    def _refer(self, record: Record) -> bool:
-        """Add a record that refers to some of the ids; whether its own id gains readers by that."""
-        readers = _NOBODY
-        for id_ in (*record.hard_refs, *record.soft_refs):
-            readers = readers.united(self._ids.get(id_, _NOBODY))
-        if readers == _NOBODY:
-            return False
-        self._entries[record.position] = readers.united(self._entries.get(record.position, _NOBODY))
-        label = self._book.labels.get(record.label)
-        if label is None or label.key.flags != ONLY:
-            key = record.id, record.submitter
-            self._governing[key] = readers.united(self._governing.get(key, _NOBODY))
-            self._open.add(record.id)
-        return self._gain_readers(record.id, readers)
-
-    def _add_versions(self, lookup: Callable[[list[str]], Mapping[str, Sequence[Record]]]) -> None:
-        """Add what is governed by a version that refers to something that is gained."""
-        for records in _looked_up(lookup, self._open):
-            for record in records:
-                readers = self._governing.get((record.id, record.submitter))
-                if readers is not None:
-                    self._entries[record.position] = readers.united(self._entries.get(record.position, _NOBODY))
-        self._open.clear()
+            self._found.gain(record.id, EventClass(own.audiences | come, own.views))
 
     def _catch_up(self, inside: Inside) -> None:
         """Add what was written since `prepare`."""
         every_label = tuple(sorted(self._book.labels))
         query = PageQuery(labels=every_label, collections=(), after=self._last, limit=_PORTION, content=False)
         late = list(_all(inside, query))
-        known = set(self._ids)
+        known = set(self._found.ids)
         # With the older versions: a newer one that came meanwhile may have taken them out of sight until now.
         touched = {record.id for record in late}
-        for records in _looked_up(inside.lookup, touched):
+        for records in looked_up(inside.lookup, touched):
             self._add(record for record in records if record.label in self._book.labels)
         for record in late:
-            self._refer(record)
-        if set(self._ids) != known:
-            self._follow(inside.referrers)
-        self._open |= touched
-        self._add_versions(inside.lookup)
-
-
-def _looked_up(
-    lookup: Callable[[list[str]], Mapping[str, Sequence[Record]]], ids: Collection[str]
-) -> Iterator[Sequence[Record]]:
-    """All records of each of these ids that has any."""
-    wanted = sorted(ids)
-    for start in range(0, len(wanted), _IDS_PER_LOOKUP):
-        yield from lookup(wanted[start : start + _IDS_PER_LOOKUP]).values()
+            self._found.refer(record)
+        if set(self._found.ids) != known:
+            self._found.follow(inside.referrers)
+        self._found.add_versions(inside.lookup, touched)
 
 
 def _all(inside: Inside, query: PageQuery) -> Iterator[Record]:

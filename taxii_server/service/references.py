@@ -301,7 +301,7 @@ class References:
         return self._counts(record) and self._delay(record) <= self._lags.get(record.id, 0)
 
     def _gone(self) -> dict[str, int]:
-        """The ids in sight of which everything was deleted once, with the place since which they hide nothing.
+        """The ids in sight of which all that others posted was deleted once, and since which place they hide nothing.
 
         Also those that were posted again afterwards: what refers to them came into sight when they went.
         """
@@ -310,7 +310,7 @@ class References:
             id_: book[id_]
             for id_, records in self.records.items()
             if id_ in book
-            and all(record.position > book[id_] for record in records)
+            and all(record.position > book[id_] or self.is_own(record) for record in records)
             and (not records or any(map(self._counts, records)))
         }
 

@@ -14,15 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from taxii_server.model import EventPlan, Record
+from taxii_server.model import Draft, EventPlan, Record
 from taxii_server.policy import Facets
-from taxii_server.service.book import ONLY, LabelKey
+from taxii_server.service.book import LabelKey
 from taxii_server.service.events import EVERYBODY, EventClass, EventFacts
+from taxii_server.service.newcomers import NOBODY, Newcomers
+from taxii_server.service.versions import age, age_of_draft
 from taxii_server.storage.base import Inside, Plan
 
 #: The audiences that read a record with these facets, the second those of the newest version where they differ,
 #: and how much later than it comes, in µs.
 Readers = Callable[[Facets, Facets | None], Mapping[str, int]]
+_EVERYBODY = EventClass(frozenset({EVERYBODY}))
 
 
 @dataclass(slots=True)
@@ -31,12 +34,16 @@ class _Reopened:
 
     #: positions of stored records
     records: list[int] = field(default_factory=list)
-    #: ids that come into sight for somebody
-    ids: set[str] = field(default_factory=set)
+    #: ids that come into sight, and for whom what refers to them stands at the event
+    ids: dict[str, EventClass] = field(default_factory=dict)
     #: numbers of the insertions that bring these ids into sight
     arrivals: list[int] = field(default_factory=list)
-    #: ids of which nothing is left
+    #: ids of which nothing is left, or nothing but what one submitter posted
     gone: list[str] = field(default_factory=list)
+
+    def show(self, id_: str, readers: EventClass = _EVERYBODY) -> None:
+        """Let the id come into sight for these as well."""
+        self.ids[id_] = readers.united(self.ids.get(id_, NOBODY))
 
 
 def with_reopening(
@@ -75,15 +82,17 @@ def with_reopening(
     for key, records in groups.items():
         _look(key[0], records, arrivals.get(key, ()), plan, read_by, found)
     for id_, records in present.items():
-        if records and all(record.position in plan.deletes for record in records):
-            # Something unknown hides nothing (STIX 3.3).
-            found.gone.append(id_)
-            found.ids.add(id_)
+        left = {record.submitter for record in records if record.position not in plan.deletes}
+        if left == {record.submitter for record in records} or len(left) > 1:
+            continue
+        # Something unknown hides nothing (STIX 3.3), nor does what nobody else holds from whoever posted it.
+        found.gone.append(id_)
+        found.show(id_, EventClass(frozenset(left)) if left else _EVERYBODY)
     for id_, records in present.items():
         back = [record.position for record in records if record.position in shown]
         if back:
             found.records += [position for position in back if position not in found.records]
-            found.ids.add(id_)
+            found.show(id_)
     if not (found.records or found.ids):
         return plan
     return replace(plan, event=lambda inside: _event(inside, found, quiet(inside), key_of))
@@ -110,13 +119,52 @@ def _look(
         now = read_by(plan.relabels[record.position])
         if _is_more(now, read_by(record.label)):
             found.records.append(record.position)
-            found.ids.add(id_)
+            found.show(id_)
         elif _is_more(now, before):
-            found.ids.add(id_)
+            found.show(id_)
     for number in inserted:
         if _is_more(read_by(plan.inserts[number][1]), before):
             found.arrivals.append(number)
-            found.ids.add(id_)
+            found.show(id_)
+    _look_at_references(id_, records, inserted, plan, read_by, found)
+
+
+def _look_at_references(
+    id_: str,
+    records: Sequence[Record],
+    inserted: Sequence[int],
+    plan: Plan,
+    read_by: Callable[[int], Mapping[str, int]],
+    found: _Reopened,
+) -> None:
+    """Find what is no longer governed by a version that refers to what the governing one does not refer to any more.
+
+    That may have been hidden from somebody. Whether it was is not asked: the work of a write would tell of it. Who had
+    the object before, and what refers to it, finds that where it was; the older versions come once more.
+    """
+    left = [record for record in records if record.position not in plan.deletes]
+    governor = max(records, key=age)
+    ages = {number: age_of_draft(plan.inserts[number][0], number) for number in inserted}
+    new = max((number for number in inserted if ages[number] > age(governor)), key=ages.__getitem__, default=None)
+    if new is not None:
+        now, label = _references(plan.inserts[new][0]), plan.inserts[new][1]
+    elif left and governor.position in plan.deletes:
+        newest = max(left, key=age)
+        now, label = _references(newest), plan.relabels.get(newest.position, newest.label)
+    else:
+        return
+    dropped = _references(governor) - now
+    if not dropped or not read_by(label):
+        return
+    found.show(id_)
+    if new is not None and new not in found.arrivals:
+        found.arrivals.append(new)
+    back = [record.position for record in left if dropped - _references(record)]
+    found.records += [position for position in back if position not in found.records]
+
+
+def _references(version: Record | Draft) -> frozenset[str]:
+    return frozenset((*version.hard_refs, *version.soft_refs))
 
 
 def _is_more(now: Mapping[str, int], before: Mapping[str, int]) -> bool:
@@ -128,29 +176,19 @@ def _event(
     inside: Inside, found: _Reopened, quiet: Collection[str], key_of: Callable[[int], LabelKey | None]
 ) -> EventPlan | None:
     gone = [id_ for id_ in found.gone if id_ not in quiet]
-    entries = dict.fromkeys(found.records)
-    known = found.ids.difference(quiet)
-    todo = sorted(known)
-    governing: dict[str, set[str]] = {}
-    while todo:
-        fresh: set[str] = set()
-        for record in inside.referrers(todo):
-            entries[record.position] = None
-            key = key_of(record.label)
-            if key is None or key.flags != ONLY:
-                governing.setdefault(record.id, set()).add(record.submitter)
-            if record.id not in known:
-                known.add(record.id)
-                fresh.add(record.id)
-        todo = sorted(fresh)
-    if governing:
-        for id_, records in inside.lookup(governing).items():
-            entries.update((record.position, None) for record in records if record.submitter in governing[id_])
-    if not entries:
+    come = Newcomers(key_of)
+    for position in found.records:
+        come.add(position, _EVERYBODY)
+    for id_, readers in found.ids.items():
+        if id_ not in quiet:
+            come.gain(id_, readers)
+    come.follow(inside.referrers)
+    come.add_versions(inside.lookup)
+    if not come.entries:
         return None
-    facts = EventFacts(classes=[EventClass(frozenset({EVERYBODY}))])
+    facts = EventFacts(classes=come.classes())
 
     def payload(base: int, end: int, positions: Sequence[int]) -> str:
         return facts.payload(base, end, found.records, [positions[number] for number in found.arrivals], gone)
 
-    return EventPlan([(0, position) for position in entries], payload)
+    return EventPlan(come.numbered(), payload)

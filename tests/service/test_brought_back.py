@@ -121,3 +121,36 @@ def test_an_older_version_stays_where_it_is_when_a_newer_one_has_what_was_grante
     assert carol.poll() == [link["id"]]
     assert shown(site, "bob") == shown(site, "carol") == {*both(plain), *both(granted), (link["id"], NEW)}
     assert site.ids("carol", filters=versions(ALL_V)) == [other["id"], plain, granted, granted, plain, link["id"]]
+
+
+def test_a_version_that_drops_a_reference_brings_what_refers_to_the_object(site: Site) -> None:
+    site.apply(policy=SECRET)
+    hidden, known = malware(labels=["secret"]), malware()
+    id_ = new_id("report")
+    refers = report([id_], new_id("report"))
+    site.store("alice", "alice-box", hidden, report([hidden["id"]], id_, modified=OLD), refers, known)
+    bob, carol = Poller(site, "bob"), Poller(site)
+    assert refers["id"] in bob.poll()
+    assert carol.poll() == [known["id"]]
+    site.store("alice", "alice-box", report([known["id"]], id_, modified=NEW))
+    assert carol.poll() == [id_, refers["id"]]
+    assert bob.poll() == [id_], "who had it keeps its order"
+
+
+@pytest.mark.parametrize("way", ["deleted", "superseded"])
+def test_older_versions_come_back_when_the_one_that_refers_to_something_hidden_goes(site: Site, way: str) -> None:
+    site.apply(policy=SECRET)
+    hidden, known = malware(labels=["secret"]), malware()
+    older, newer = two_versions(hidden["id"], known["id"])
+    id_ = older["id"]
+    refers = report([id_], new_id("report"), modified=NEW)
+    site.store("alice", "alice-box", hidden, older, newer, refers, known)
+    carol, every = Poller(site), Poller(site, filters=versions(ALL_V))
+    assert carol.poll() == every.poll() == [known["id"]]
+    if way == "deleted":
+        site.delete("alice", "alice-box", id_, versions(at(NEW)))
+    else:
+        site.store("alice", "alice-box", report([known["id"]], id_, modified="2023-01-01T00:00:00.000Z"))
+    assert carol.poll() == [id_, refers["id"]]
+    # The older one comes as well; the one that refers to what is hidden stays hidden.
+    assert sorted(every.poll()) == sorted([id_] * (1 if way == "deleted" else 2) + [refers["id"]])

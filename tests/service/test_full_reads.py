@@ -16,7 +16,7 @@ from taxii_server.storage.sqlite import SQLiteStore
 from tests.service.site import Site, report
 from tests.service.test_nothing_lost import Polls, Story
 from tests.service.test_time import Clock
-from tests.world import relationship
+from tests.world import indicator, malware, relationship
 
 STEPS = 45
 
@@ -29,13 +29,19 @@ class Rewritten(Story):
         mine = [each for each in self.alices if each.startswith(("report", "relationship"))]
         if not (again and mine and some.random() < 0.25):
             return made
-        id_ = some.choice(mine)
+        return self._again(some.choice(mine), made)
+
+    def _again(self, id_: str, like: dict[str, Any]) -> dict[str, Any]:
+        """Another version under this id, marked like that object."""
+        some = self.random
         self.versions[id_] = self.versions.get(id_, 0) + 1
-        more = {name: made[name] for name in ("object_marking_refs", "labels") if name in made}
+        more = {name: like[name] for name in ("object_marking_refs", "labels") if name in like}
         more["modified"] = f"2021-01-01T00:00:00.{self.versions[id_]:03}Z"
         if id_.startswith("report"):
             return report(some.sample(self.ids, min(3, len(self.ids))), id_, **more)
-        return relationship(some.choice(self.ids), some.choice(self.ids), id_, **more)
+        if id_.startswith("relationship"):
+            return relationship(some.choice(self.ids), some.choice(self.ids), id_, **more)
+        return (malware if id_.startswith("malware") else indicator)(id_, **more)
 
 
 def stored(site: Site) -> list[Record]:
