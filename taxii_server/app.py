@@ -25,6 +25,7 @@ from taxii_server.policy import Audience
 from taxii_server.service.hub import Hub
 from taxii_server.service.readiness import KEPT_S, Readiness
 from taxii_server.service.refresh import Refresher
+from taxii_server.service.twins import Twins
 from taxii_server.service.upkeep import Upkeep
 from taxii_server.settings import Settings
 from taxii_server.storage import store_of
@@ -137,8 +138,11 @@ def create_app(
         if background:
             counter.start()
     upkeep = app.extensions["taxii_server.upkeep"] = Upkeep(hub)
+    twins = app.extensions["taxii_server.twins"] = Twins(hub)
+    refresher.noticed = twins.notice
     if background:
         upkeep.start()
+        twins.start()
     return app
 
 

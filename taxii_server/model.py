@@ -261,3 +261,5 @@ class StoreState:
     catalog_epoch: int
     credentials_epoch: int
     log_length: int
+    #: the last position that was taken
+    clock: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from taxii_server.auth.directory import Directory
 from taxii_server.errors import ConfigError, StorageError, StorageUnavailable
@@ -19,6 +20,8 @@ class Refresher:
     """Keeps the hub's catalog and labels and the directory's credentials current."""
 
     def __init__(self, hub: Hub, directory: Directory, every_s: float) -> None:
+        #: told the clock of the store with each look
+        self.noticed: Callable[[int], None] = lambda clock: None
         self._hub = hub
         self._directory = directory
         self._every_s = every_s
@@ -47,6 +50,7 @@ class Refresher:
                 self._hub.keep_time()
             self._last = began
             self.failure = ""
+            self.noticed(state.clock)
 
     def require_fresh(self) -> None:
         """Raise StorageUnavailable when the store has not been seen for so long that a revocation may be missing.

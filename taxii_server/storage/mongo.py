@@ -110,7 +110,7 @@ class MongoStore(Store):
     def state(self) -> StoreState:
         clock = self._meta(CLOCK)
         self._connection.require_era(clock)
-        return StoreState(clock["catalog_epoch"], clock["credentials_epoch"], clock["log"])
+        return StoreState(clock["catalog_epoch"], clock["credentials_epoch"], clock["log"], int(clock["position"]))
 
     def secret(self) -> bytes:
         return bytes(self._meta("secret")["value"])

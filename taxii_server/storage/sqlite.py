@@ -108,8 +108,9 @@ class SQLiteStore(Store):
         self._ledger.close()
 
     def state(self) -> StoreState:
+        epoch = "SELECT coalesce(max(epoch), 0) FROM catalogs"
         (row,) = self._read(
-            f"SELECT (SELECT coalesce(max(epoch), 0) FROM catalogs), credentials_epoch, ({LOG_LENGTH}) FROM facts"  # noqa: S608
+            f"SELECT ({epoch}), credentials_epoch, ({LOG_LENGTH}), last_position FROM facts"  # noqa: S608
         )
         return StoreState(*row)
 

@@ -185,3 +185,18 @@ def test_posts_cost_the_same_commands_whether_or_not_they_meet_something_hidden(
             names, hub.counter.names = hub.counter.names, None
         found.append([name for name in names if name in ("find", "insert", "commitTransaction", "aggregate")])
     assert found[0] == found[1]
+
+
+def test_a_post_costs_the_same_commands_whatever_refers_to_a_hidden_object_of_the_same_id(hubs):
+    """What comes into sight by such a post is found afterwards (service/twins.py)."""
+    for hub in hubs:
+        for number in (2, 3):  # labels of a second lineage
+            _post(hub, "bob", indicator(f"hidden {number}"))
+    _post(hubs[0], "alice", *(note(number, [id_of("indicator", "hidden 5")], CLEAR) for number in range(3)))
+    found = []
+    for hub in hubs:
+        hub.counter.names = []
+        _post(hub, "bob", indicator("hidden 5"))
+        names, hub.counter.names = hub.counter.names, None
+        found.append([name for name in names if name in ("find", "insert", "commitTransaction", "aggregate")])
+    assert found[0] == found[1]

@@ -143,7 +143,7 @@ class StoreContract(TermsContract, EventsContract, LedgerContract):
     # ---- life
 
     def test_a_new_database_is_empty(self, store: Store) -> None:
-        assert store.state() == StoreState(catalog_epoch=0, credentials_epoch=0, log_length=0)
+        assert store.state() == StoreState(catalog_epoch=0, credentials_epoch=0, log_length=0, clock=0)
         assert store.log_after(0) == []
         assert store.page(query(1)) == Page((), 0)
         assert store.lookup([object_id(1)]) == {}

@@ -44,7 +44,7 @@ class Commands(CommandListener):
         self.is_on = False
 
     def add(self, name: str) -> None:
-        if threading.current_thread().name not in ("refresher", "upkeep"):
+        if threading.current_thread().name not in ("refresher", "twins", "upkeep"):
             self.names.append(name)
 
     def started(self, event: Any) -> None:
