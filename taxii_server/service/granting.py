@@ -7,14 +7,14 @@ them. The long part is done beside writers; what they add meanwhile is caught up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from taxii_server.model import EventPlan, PageQuery, Record
 from taxii_server.policy import Access, Facets, allowed
 from taxii_server.service.book import Book, LabelKey
 from taxii_server.service.events import EventClass, EventFacts
-from taxii_server.service.newcomers import NOBODY, Newcomers, looked_up
+from taxii_server.service.newcomers import NOBODY, Lookup, Newcomers, looked_up
 from taxii_server.service.sight import Sights
 from taxii_server.storage.base import Inside, Store
 
@@ -32,9 +32,14 @@ class Granting:
         self._views = {} if old is None else _grown_views(old, new)
         self._reach = {} if old is None else _grown_reach(old, new, self._audiences)
         self._same_policy = old is not None and _same_policy(old, new)
+        #: whether what lists something hidden can be read without it
+        self._derives = new.catalog.policy.defaults.refs_lists == "derive"
         self._gained: dict[Facets, frozenset[str]] = {}
+        self._waited: dict[Facets, Mapping[str, int]] = {}
         self._classes: dict[int, EventClass] = {}
         self._found = Newcomers(self._key_of)
+        #: ids that somebody waited for, and does not any more because they are hidden now
+        self._gone: set[str] = set()
         self._last = 0
 
     def prepare(self, progress: Callable[[int], None] = lambda done: None) -> None:
@@ -42,17 +47,20 @@ class Granting:
         # Before the first page: what is committed from here on is caught up with later.
         self._last = self._store.clock()
         done = after = 0
+        waited: set[str] = set()
         labels = self._labels()
         while labels:
             page = self._store.page(
                 PageQuery(labels=labels, collections=(), after=after, limit=_PORTION, content=False)
             )
-            self._add(page.records)
+            waited |= self._add(page.records)
             done += len(page.records)
             progress(done)
             if len(page.records) < _PORTION:
                 break
             after = page.records[-1].position
+        for start in range(0, len(waited), _PORTION):
+            self._free(self._store.referrers(sorted(waited)[start : start + _PORTION]), self._store.lookup)
         self._found.follow(self._store.referrers)
         self._found.add_versions(self._store.lookup)
 
@@ -67,7 +75,8 @@ class Granting:
             reach=self._reach,
             classes=self._found.classes(),
         )
-        return EventPlan(self._found.numbered(), lambda base, end, positions: facts.payload(base, end))
+        gone = sorted(self._gone)
+        return EventPlan(self._found.numbered(), lambda base, end, positions: facts.payload(base, end, gone=gone))
 
     # ---- who gains what
 
@@ -77,7 +86,7 @@ class Granting:
         return tuple(
             number
             for number, label in sorted(self._book.labels.items())
-            if self._class_of(number) != NOBODY or label.key.facets.collection in feeds
+            if self._class_of(number) != NOBODY or label.key.facets.collection in feeds or self._waits(label.key.facets)
         )
 
     def _class_of(self, number: int) -> EventClass:
@@ -102,6 +111,18 @@ class Granting:
                 audience for audience, access in new.items() if _is_more(access, old.get(audience))
             )
         return self._gained[facets]
+
+    def _waits(self, facets: Facets) -> Mapping[str, int]:
+        """The audiences that can read nothing with these facets any more and would have later, and with which delay, in
+        µs: what lists such an object had to wait as long, and comes without it now."""
+        if self._old is None or self._same_policy or not self._derives:
+            return {}
+        if facets not in self._waited:
+            old, new = (self._access(sights, facets) for sights in (self._old, self._new))
+            self._waited[facets] = {
+                audience: access.delay_us for audience, access in old.items() if access.delay_us and audience not in new
+            }
+        return self._waited[facets]
 
     def _access(self, sights: Sights, facets: Facets) -> dict[str, Access]:
         named = sights.in_words(facets)
@@ -140,7 +161,9 @@ class Granting:
         label = self._book.labels.get(number)
         return None if label is None else label.key
 
-    def _add(self, records: Iterable[Record]) -> None:
+    def _add(self, records: Iterable[Record]) -> set[str]:
+        """Add what somebody gains of these records; the ids of those that somebody waited for and cannot read now."""
+        waited: set[str] = set()
         for record in records:
             own = self._class_of(record.label)
             if own != NOBODY:
@@ -148,6 +171,26 @@ class Granting:
             feed = self._book.labels[record.label].key.facets.collection
             come = frozenset(audience for audience, feeds in self._reach.items() if feed in feeds)
             self._found.gain(record.id, EventClass(own.audiences | come, own.views))
+            if self._waits(self._book.labels[record.label].key.facets):
+                waited.add(record.id)
+        return waited
+
+    def _free(self, records: Sequence[Record], lookup: Lookup) -> None:
+        """Let these records come now, as far as they had to wait for something that is hidden now."""
+        if not self._derives or not any(self._waits(label.key.facets) for label in list(self._book.labels.values())):
+            return
+        present = self._store.present()
+        held = {id_ for record in records for id_ in (*record.hard_refs, *record.soft_refs)}
+        delays: dict[str, dict[str, int]] = {}
+        for found in looked_up(lookup, held):
+            for target in (each for each in found if each.label in self._book.labels):
+                delays.setdefault(target.id, {}).update(self._waits(self._book.labels[target.label].key.facets))
+        for record in records:
+            for id_ in (*record.hard_refs, *record.soft_refs):
+                waiting = {name for name, delay in delays.get(id_, {}).items() if record.position + delay > present}
+                if waiting:
+                    self._found.gain(id_, EventClass(frozenset(waiting)))
+                    self._gone.add(id_)
 
     def _catch_up(self, inside: Inside) -> None:
         """Add what was written since `prepare`."""
@@ -159,6 +202,7 @@ class Granting:
         touched = {record.id for record in late}
         for records in looked_up(inside.lookup, touched):
             self._add(record for record in records if record.label in self._book.labels)
+        self._free(late, inside.lookup)
         for record in late:
             self._found.refer(record)
         if set(self._found.ids) != known:

@@ -310,8 +310,8 @@ class References:
             id_: book[id_]
             for id_, records in self.records.items()
             if id_ in book
-            and all(record.position > book[id_] or self.is_own(record) for record in records)
-            and (not records or any(map(self._counts, records)))
+            and (id_ in self._hidden or all(record.position > book[id_] or self.is_own(record) for record in records))
+            and (id_ in self._hidden or not records or any(map(self._counts, records)))
         }
 
     def _spread(

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from taxii_server.service.granting import Granting
+from taxii_server.service.hub import Hub
+from taxii_server.service.query import Filters
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.sqlite import SQLiteStore
-from tests.service.site import BOB_ID, Site, marked
+from tests.service.site import BOB_ID, Site, marked, report
 from tests.service.test_late_grants import Poller, ids
 from tests.world import OPEN_POLICY, indicator, malware, new_id, relationship
 
 HOUR = 3_600_000_000
 START = 1_800_000_000_000_000
+FORBIDDEN = '\n[[forbid]]\nid = "never"\nto = { audience = "carol" }\nwhat = { label = "hot" }\n'
 ORCON = "marking-definition--00000000-0000-4000-8000-00000000000c"
 
 
@@ -109,6 +114,37 @@ def test_what_refers_to_something_delayed_waits_as_long(site: Site, clock: Clock
     assert sorted(later + carol.poll()) == sorted(ids(link, target))
     assert sorted(site.ids("carol")) == sorted(ids(link, target, other, plain))
     assert [item.id for item in site.page("carol", resource="object", object_id=link["id"]).items] == ids(link)
+
+
+@pytest.mark.parametrize("posted", ["before the change", "while it is worked out"])
+def test_what_lists_something_delayed_comes_without_it_when_that_is_hidden_instead(
+    site: Site, clock: Clock, posted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    derived = OPEN_POLICY.replace("[defaults]", '[defaults]\nrefs_lists = "derive"')
+    site.apply(policy=derived + delayed('label = "hot"'))
+    hot, cold = malware(labels=["hot"]), malware()
+    lists = report([hot["id"], cold["id"]], new_id("report"))
+    site.store("alice", "alice-box", hot, cold)
+    carol, prepare = Poller(site), Granting.prepare
+
+    def post(*objects: dict[str, Any], hub: Hub | None = None) -> None:
+        site.store("alice", "alice-box", *objects, last := malware(), hub=hub)
+        assert carol.poll()[-1] == last["id"]
+
+    def slow(granting: Granting) -> None:
+        prepare(granting)
+        post(lists, hub=worker)
+
+    if posted == "before the change":
+        post(lists)
+    else:
+        worker = site.worker()
+        monkeypatch.setattr(Granting, "prepare", slow)
+    site.apply(policy=derived + FORBIDDEN)
+    copy, _relation = carol.poll()
+    (item,) = site.page("carol", filters=Filters(ids=(copy,))).items
+    assert json.loads(item.content)["object_refs"] == [cold["id"]]
+    assert lists["id"] not in carol.got
 
 
 def test_a_new_version_under_an_embargo_does_not_take_the_old_one_away(site: Site, clock: Clock) -> None:
