@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from tests.e2e.server import KNOWN_S, Server, is_running, lane, running, wait_until
-from tests.world import MT, OPEN_POLICY, RW, indicator
+from tests.world import MT, OPEN_POLICY, RW, indicator, new_id, relationship
 
 #: rw no longer reads objects of other partners.
 CLOSED_POLICY = (
@@ -120,6 +120,33 @@ def test_reload_changes_the_policy_on_every_worker_and_back(hub: Server) -> None
     hub.cli("reload")
     time.sleep(KNOWN_S)
     assert seen_by_rw(hub) == before
+
+
+def test_what_refers_to_an_object_comes_when_another_partner_posts_it_readable(hub: Server) -> None:
+    rule = '\n[[forbid]]\nid = "not"\nto = { audience = "partner_b" }\nwhat = { label = "secret" }\n'
+    set_policy(hub, OPEN_POLICY + rule)
+    hub.cli("reload")
+    time.sleep(KNOWN_S)
+    id_, url = new_id(), hub.objects_url(lane(40))
+    hidden, refers, known = indicator(id_, labels=["secret"]), relationship(id_, id_), indicator()
+    assert hub.post(lane(40), [hidden, refers, known]).json()["success_count"] == 3
+    got: list[str] = []
+    after = ""
+
+    def poll() -> list[str]:
+        nonlocal after
+        answer = hub.get(url, "partner_b", params={"added_after": after} if after else {})
+        found = [each["id"] for each in answer.json().get("objects", [])]
+        got.extend(found)
+        after = answer.headers["X-TAXII-Date-Added-Last"] if found else after
+        return found
+
+    assert poll() == [known["id"]]
+    assert hub.post(lane(40), [indicator(id_)], "admin").json()["success_count"] == 1
+    wait_until(lambda: refers["id"] in poll(), what="what refers to it comes")
+    assert got == [known["id"], id_, refers["id"]]
+    set_policy(hub, OPEN_POLICY)
+    hub.cli("reload")
 
 
 @ON_SQLITE
