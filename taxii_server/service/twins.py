@@ -176,16 +176,19 @@ class Twins:
     # ---- in the background
 
     def _run(self) -> None:
+        failure = ""
         while self._wake.wait() and not self._stop.is_set():
             self._wake.clear()
+            failure, failed_before = "", failure
             try:
                 is_done = self.tick()
             except (StorageError, ConfigError) as error:
-                _log.warning("what others' copies bring into sight is found later: %s", error)
-                is_done = False
+                is_done, failure = False, str(error)
+                if not failed_before:
+                    _log.warning("what others' copies bring into sight is found later: %s", error)
             except Exception:  # noqa: BLE001 - the thread must outlive what nobody foresaw
-                _log.exception("what others' copies bring into sight could not be found")
                 is_done = False
+                _log.exception("what others' copies bring into sight could not be found")
             if not is_done:
                 self._stop.wait(_AGAIN_S)
                 self._wake.set()
