@@ -10,8 +10,9 @@ Decisions, with the text behind each:
   TLP in its name or statement: taken for a statement, it would let the default of the collection through.
 * Statement: free text without any defined behaviour (7.2.1.3); it neither opens nor hides.
 * PAP: says what a reader may do, not who may read; neutral.
-* FIRST IEP 2.0: its `tlp` is the level. Dates and attribution are handed on. Values outside the text of the
-  extension, or a missing required one, make it unknown.
+* FIRST IEP 2.0: its `tlp` is the level, without which it is unknown. Dates and attribution are handed on. Values
+  outside the text of the extension make it unknown. What else is missing says nothing about who may read, although the
+  extension requires it: definitions without it are met, and without a start one is in force.
 * ACS 3.0a: understood only when unclassified, with nothing that limits readers except nationality. See `_read_acs`.
 * `ais` (the consent marking of US AIS in STIX 2.0): consent says who may learn the submitter's identity, which this
   hub cannot act on per reader, so it is unknown although it holds a TLP colour. Feeds converted to STIX 2.1 put the
@@ -161,17 +162,18 @@ def _read_iep(extension: Mapping[str, Any]) -> Meaning:
             raise Unknown(f"IEP property {shown(name)} is not understood")
     for name, expected in _IEP_VALUES.items():
         found = extension.get(name)
-        if not isinstance(found, str) or found not in expected:
+        if (name in extension or name == "tlp") and (not isinstance(found, str) or found not in expected):
             raise Unknown(f"IEP {name} is {shown(found)}")
-    if extension.get("iep_version") != 2 or isinstance(extension["iep_version"], bool):
-        raise Unknown(f"IEP iep_version is {shown(extension.get('iep_version'))}")
-    facts = {"tlp": _IEP_TLP[extension["tlp"]], "start_date": _date(extension, "start_date")}
-    if "end_date" in extension:
-        facts["end_date"] = _date(extension, "end_date")
-        if instant_key(facts["end_date"]) < instant_key(facts["start_date"]):
-            raise Unknown("IEP end_date is before start_date")
-    if extension["provider_attribution"] != "may":
-        facts["attribution"] = extension["provider_attribution"]
+    version = extension.get("iep_version", 2)
+    if version != 2 or isinstance(version, bool):
+        raise Unknown(f"IEP iep_version is {shown(version)}")
+    facts = {"tlp": _IEP_TLP[extension["tlp"]]}
+    facts |= {name: _date(extension, name) for name in ("start_date", "end_date") if name in extension}
+    if {"start_date", "end_date"} <= facts.keys() and instant_key(facts["end_date"]) < instant_key(facts["start_date"]):
+        raise Unknown("IEP end_date is before start_date")
+    attribution = extension.get("provider_attribution", "may")
+    if attribution != "may":
+        facts["attribution"] = attribution
     return "iep", facts
 
 

@@ -145,9 +145,15 @@ def test_iep_outside_its_text_is_unknown(change: dict[str, Any]) -> None:
     assert "IEP" in _reason(_extension(IEP_EXTENSION, IEP | change))
 
 
-@pytest.mark.parametrize("name", sorted(set(IEP) - {"iep_id", "description"}))
-def test_iep_without_a_required_value_is_unknown(name: str) -> None:
-    assert name in _reason(_extension(IEP_EXTENSION, {key: value for key, value in IEP.items() if key != name}))
+@pytest.mark.parametrize("name", sorted(set(IEP) - {"tlp"}))
+def test_iep_without_a_value_gives_what_it_has(name: str) -> None:
+    meaning = _extension(IEP_EXTENSION, {key: value for key, value in IEP.items() if key != name})
+    expected = {"kind": "iep", "tlp": "amber", "start_date": "2022-10-01T00:00:00Z"}
+    assert meaning == {key: value for key, value in expected.items() if key != name}
+
+
+def test_iep_without_a_level_is_unknown() -> None:
+    assert "tlp" in _reason(_extension(IEP_EXTENSION, {key: value for key, value in IEP.items() if key != "tlp"}))
 
 
 @pytest.mark.parametrize(
