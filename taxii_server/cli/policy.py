@@ -16,6 +16,7 @@ from rich.markup import escape
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_catalog, read_files
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar, require_database
+from taxii_server.cli.explain import explain
 from taxii_server.cli.tables import print_found, print_json, print_rows
 from taxii_server.errors import ConfigError, NotFound, Problem
 from taxii_server.policy import POLICY_SECTIONS
@@ -37,7 +38,15 @@ _ACCESS = ("partner", "reads it", "versions", "why", "rule", "collections")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, with every partner, for scripts.")
 
 
-@click.group()
+class _Policy(click.Group):
+    """The group, which also knows `explain` and `who-can`: they stand beside it, and are looked for in it."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        beside = {"explain": explain, "who-can": who_can}
+        return super().get_command(ctx, cmd_name) or beside.get(cmd_name)
+
+
+@click.group(cls=_Policy)
 def policy() -> None:
     """See what a change of the configuration gives and takes, and apply it."""
 

@@ -232,6 +232,13 @@ def test_nothing_is_made_where_there_is_no_store(hub: Lines, tmp_path: Path) -> 
 # ---- who-can
 
 
+@pytest.mark.parametrize("name", ["explain", "who-can"])
+def test_what_is_about_the_policy_is_found_under_it_too(name: str) -> None:
+    here, beside = (CliRunner().invoke(main, [*group, name, "--help"]) for group in (["policy"], []))
+    assert here.exit_code == 0
+    assert here.stdout.partition("\n")[2] == beside.stdout.partition("\n")[2]
+
+
 def test_who_can_tells_for_every_partner(hub: Lines) -> None:
     shown, hidden = indicator(), malware(labels=["phish"])
     between = relationship(shown["id"], hidden["id"])
