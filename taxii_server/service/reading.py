@@ -81,6 +81,10 @@ class Reader:
         self._streams: dict[tuple[str, str, bool], tuple[Sight, Stream]] = {}
         self._copying: dict[tuple[str, str], tuple[Sight, bool]] = {}
 
+    def tag(self, audience: str, body: bytes) -> str:
+        """A tag of this body for this audience under this catalog."""
+        return self._seal.tag(f"{audience} {self._catalog.digest}", body)
+
     def read(self, audience: str, collection: Collection, request: ReadRequest, limit: int) -> Found:
         """One page of up to `limit` object versions.
 
