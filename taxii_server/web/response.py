@@ -57,10 +57,9 @@ def tagged(request: Request, response: Response, tag: Callable[[bytes], str]) ->
     It was decided and read like any other, so a tag opens nothing and saves the way only. Large answers have none: to
     hash them costs every poll more than the rare repetition wins. It is weak, as it stands for what is in gzip, too.
     """
-    body = response.get_data()
-    if len(body) > _MAX_TAGGED_BYTES:
+    if (response.content_length or 0) > _MAX_TAGGED_BYTES:
         return response
-    etag = tag(body)
+    etag = tag(response.get_data())
     response.set_etag(etag, weak=True)
     if request.if_none_match.is_weak(etag):
         response.status_code = 304
