@@ -167,12 +167,12 @@ class Reader:
         return self._book.settled(attempt)
 
     def _require_object(self, audience: str, collection: Collection, filters: Filters) -> None:
-        """NotFound unless the object, or the single version asked for, is there for this audience.
+        """NotFound unless the object, in the versions asked for, is there for this audience.
 
+        Without versions that is the newest: one that is read as a copy has another id, also where older ones have not.
         The other filters may leave nothing of an object that exists: that is an empty answer, not a 404.
         """
-        versions = filters.choice if filters.choice.only_keys() else EVERY
-        probe = Filters(ids=filters.ids, spec_versions=("2.0", "2.1"), versions=versions)
+        probe = Filters(ids=filters.ids, spec_versions=("2.0", "2.1"), versions=filters.choice)
         found, _ = self._collect(audience, collection, probe, 0, 1, content=False)
         if not found:
             raise NotFound
