@@ -19,7 +19,8 @@ DATE_FIRST = "X-TAXII-Date-Added-First"
 DATE_LAST = "X-TAXII-Date-Added-Last"
 #: Smaller answers are not worth compressing.
 _MIN_GZIP_BYTES = 1024
-#: Larger ones have no ETag.
+#: What holds nothing, and larger ones, have no ETag.
+_NOTHING = [b"{}"]
 _MAX_TAGGED_BYTES = 64 * 1024
 #: zlib's way to ask for the gzip format; its header has no time and no name, so equal answers have equal bytes.
 _GZIP = 31
@@ -54,10 +55,11 @@ def versions(found: Found) -> Response:
 def tagged(request: Request, response: Response, tag: Callable[[bytes], str]) -> Response:
     """The response with an ETag, without its body where If-None-Match says that the client has that.
 
-    It was decided and read like any other, so a tag opens nothing and saves the way only. Large answers have none: to
-    hash them costs every poll more than the rare repetition wins. It is weak, as it stands for what is in gzip, too.
+    It was decided and read like any other, so a tag opens nothing and saves the way only. Empty answers have none, as
+    most polls get one, and large ones: to hash them costs more than the rare repetition wins. It is weak, as it stands
+    for what is in gzip, too.
     """
-    if (response.content_length or 0) > _MAX_TAGGED_BYTES:
+    if response.response == _NOTHING or (response.content_length or 0) > _MAX_TAGGED_BYTES:
         return response
     etag = tag(response.get_data())
     response.set_etag(etag, weak=True)
