@@ -16,6 +16,7 @@ from rich.markup import escape
 from taxii_server import settings as settings_module
 from taxii_server.catalog import Catalog, check_catalog, check_settings, parse_catalog, read_files
 from taxii_server.cli.context import Command, Session, err, out, pass_session, progress_bar, require_database
+from taxii_server.cli.explain import explain
 from taxii_server.cli.tables import print_found, print_json, print_rows
 from taxii_server.errors import ConfigError, NotFound, Problem
 from taxii_server.policy import POLICY_SECTIONS
@@ -37,7 +38,15 @@ _ACCESS = ("partner", "reads it", "versions", "why", "rule", "collections")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, with every partner, for scripts.")
 
 
-@click.group()
+class _Policy(click.Group):
+    """The group, which also knows `explain` and `who-can`: they stand beside it, and are looked for in it."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        beside = {"explain": explain, "who-can": who_can}
+        return super().get_command(ctx, cmd_name) or beside.get(cmd_name)
+
+
+@click.group(cls=_Policy)
 def policy() -> None:
     """See what a change of the configuration gives and takes, and apply it."""
 
@@ -78,17 +87,22 @@ def diff(session: Session, old: Path, new: Path, as_json: bool) -> None:
     Each is a server.toml, or the folder that holds one (itself or in config/). Both are checked as a start would
     check them, by what their files say: variables of the environment do not count here.
 
+    Or both are policy files: each is then put in the place of those of the settings. One without [audience] leaves
+    partners.toml where it is, one that has nothing else leaves the rules.
+
     The counts are exact. They are taken over the objects in the store of the settings (every stored version of
     every copy counts) that the policy lets the partner read and that lie in a collection it reads, here or through
     a view. References to hidden objects are judged when a page is read, not here. Nothing is changed.
 
     \b
-    Example:
+    Examples:
       taxii-server policy diff /etc/taxii-server ./config
+      taxii-server policy diff config/policy.toml draft.toml
     """
     settings = session.settings()
     problems: list[Problem] = []
-    before, after = _configured(old, problems), _configured(new, problems)
+    own = settings if old.is_file() and new.is_file() and all(map(_policy_sections, (old, new))) else None
+    before, after = _configured(old, problems, own), _configured(new, problems, own)
     if before is None or after is None:
         raise ConfigError(problems)
     with _untouched(settings) as store:
@@ -194,9 +208,14 @@ def _untouched(settings: Settings) -> Iterator[Store]:
         store.close()
 
 
-def _configured(path: Path, problems: list[Problem]) -> Catalog | None:
-    """The checked configuration at this path; None with its problems, each with the path, when it does not hold."""
+def _configured(path: Path, problems: list[Problem], own: Settings | None) -> Catalog | None:
+    """The checked configuration at this path; None with its problems, each with the path, when it does not hold.
+
+    `own`: the settings whose policy the file at this path stands in for.
+    """
     try:
+        if own is not None:
+            return _checked(_with_policy(read_files(own), path), own)
         if path.is_file() and (sections := _policy_sections(path)):
             told = f"holds a policy ({', '.join(sections)}), not a whole configuration; see policy what-if"
             raise ConfigError([Problem("", "", told)])
@@ -208,6 +227,27 @@ def _configured(path: Path, problems: list[Problem]) -> Catalog | None:
             for each in error.problems
         ]
         return None
+
+
+def _with_policy(files: Mapping[str, str], path: Path) -> dict[str, str]:
+    """The files of a configuration with this one in the place of those that hold no other parts of a policy."""
+    text = path.read_text(encoding="utf-8-sig")
+    parts = _parts_of(text)
+    kept = {
+        name: each
+        for name, each in files.items()
+        if not name.startswith(_CONFIG) or name == _CONFIG + _SERVER or not _parts_of(each) <= parts
+    }
+    return {**kept, f"{_CONFIG}{path.name}": text}
+
+
+def _parts_of(text: str) -> set[str]:
+    """Whether a policy file holds partners, rules, or both; a text that is not TOML holds what is told elsewhere."""
+    try:
+        sections = set(tomllib.loads(text))
+    except tomllib.TOMLDecodeError:
+        return {"rules"}
+    return sections & {"audience"} | ({"rules"} if sections - {"schema", "groups", "audience"} else set())
 
 
 def _server_file(path: Path) -> Path:

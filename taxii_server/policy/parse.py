@@ -148,7 +148,10 @@ class _Parser:
                 if section in self.head and (section != "schema" or self.head[section] != data):
                     self.wrong(file, section, "given in two files")
                 self.head[section] = data
-                if section != "schema" and not isinstance(data, str):
+                if section == "schema":
+                    if data != 1 or isinstance(data, bool):
+                        self.wrong(file, section, f"{kind_of(data)} found (this release reads schema 1)")
+                elif not isinstance(data, str):
                     self.wrong(file, section, f"{kind_of(data)} found where a text is wanted")
             elif section in schema.TABLES or section in schema.NAMED:
                 heap = self.tables[section] if section in schema.TABLES else self.named[section]
@@ -172,10 +175,9 @@ class _Parser:
 
     def read_head(self) -> None:
         if "schema" not in self.head:
-            self.wrong(next(iter(self.documents)), "schema", "missing (this release reads schema 1)")
-        elif self.head["schema"] != 1 or self.head["schema"] is True:
-            found = kind_of(self.head["schema"])
-            self.wrong(next(iter(self.documents)), "schema", f"{found} found (this release reads schema 1)")
+            # Any of the files may have it. The one with the rules does as a rule.
+            file = max(self.documents, key=lambda file: len(self.documents[file]))
+            self.wrong(file, "schema", "missing (this release reads schema 1)")
 
     def section(self, section: str, name: str) -> Table:
         file, data = self.named[section][name]
@@ -380,8 +382,9 @@ def dead_rules(policy: Policy) -> list[Problem]:
 
 
 def misspelt_types(policy: Policy) -> list[Problem]:
-    """A warning for every type in a rule that is none of STIX and nearly one: such a forbid or claim never fits.
+    """A warning for every type in a rule or example that is none of STIX and nearly one.
 
+    Such a forbid or claim never fits, and such an example shows nothing about the objects that were meant.
     A type of somebody's own is nothing to warn about, least of all one that begins with x-, as custom ones do.
     """
     found = []
@@ -391,9 +394,17 @@ def misspelt_types(policy: Policy) -> list[Problem]:
         if isinstance(rule, Rule) and rule.unless:
             conditions += [*rule.unless.conditions, *rule.unless.alternatives]
         values = {value for each in conditions if each.key == "type" for value in each.values}
-        for value in sorted(values - STANDARD_TYPES):
-            near = difflib.get_close_matches(value, sorted(STANDARD_TYPES), 1, 0.8)
-            if near and not value.startswith("x-"):
-                message = f"{value!r} is no type of STIX; did you mean {near[0]!r}? (rule {rule.id!r})"
-                found.append(Problem(rule.file, rule.key, message))
+        for value in sorted(values):
+            if message := _misspelt(value):
+                found.append(Problem(rule.file, rule.key, f"{message} (rule {rule.id!r})"))
+    for example in policy.examples:
+        if message := _misspelt(example.traits.type):
+            found.append(Problem(example.file, f"{example.key}.object.type", message))
     return found
+
+
+def _misspelt(value: str) -> str | None:
+    if value in STANDARD_TYPES or value.startswith("x-"):
+        return None
+    near = difflib.get_close_matches(value, sorted(STANDARD_TYPES), 1, 0.8)
+    return f"{value!r} is no type of STIX; did you mean {near[0]!r}?" if near else None

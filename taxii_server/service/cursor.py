@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from hashlib import blake2b
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -35,11 +36,18 @@ class CursorSeal:
 
     def __init__(self, secret: bytes) -> None:
         self._cipher = AESSIV(derived_key(secret, b"taxii next v1", 64))
+        self._tag_key = derived_key(secret, b"taxii etag v1")
 
     def seal(self, scope: str, payload: object) -> str:
         """A URL-safe token that only `open` with the same scope can read."""
         sealed = self._cipher.encrypt(orjson.dumps(payload), [scope.encode()])
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+    def tag(self, scope: str, body: bytes) -> str:
+        """A tag of the body: who lacks the key can neither make it nor compare that of another scope with it."""
+        made = blake2b(scope.encode() + b"\0", key=self._tag_key, digest_size=16)
+        made.update(body)
+        return made.hexdigest()
 
     def open(self, scope: str, token: str) -> object:
         """What was sealed. Raises BadQuery for anything that this server did not seal for this scope."""

@@ -81,6 +81,10 @@ class Reader:
         self._streams: dict[tuple[str, str, bool], tuple[Sight, Stream]] = {}
         self._copying: dict[tuple[str, str], tuple[Sight, bool]] = {}
 
+    def tag(self, audience: str, body: bytes) -> str:
+        """A tag of this body for this audience under this catalog."""
+        return self._seal.tag(f"{audience} {self._catalog.digest}", body)
+
     def read(self, audience: str, collection: Collection, request: ReadRequest, limit: int) -> Found:
         """One page of up to `limit` object versions.
 
@@ -163,12 +167,12 @@ class Reader:
         return self._book.settled(attempt)
 
     def _require_object(self, audience: str, collection: Collection, filters: Filters) -> None:
-        """NotFound unless the object, or the single version asked for, is there for this audience.
+        """NotFound unless the object, in the versions asked for, is there for this audience.
 
+        Without versions that is the newest: one that is read as a copy has another id, also where older ones have not.
         The other filters may leave nothing of an object that exists: that is an empty answer, not a 404.
         """
-        versions = filters.choice if filters.choice.only_keys() else EVERY
-        probe = Filters(ids=filters.ids, spec_versions=("2.0", "2.1"), versions=versions)
+        probe = Filters(ids=filters.ids, spec_versions=("2.0", "2.1"), versions=filters.choice)
         found, _ = self._collect(audience, collection, probe, 0, 1, content=False)
         if not found:
             raise NotFound

@@ -278,10 +278,10 @@ class Resolver:
         return frozenset(chosen)
 
     def _is_rightful(self, record: Record) -> bool:
-        """Whether the submitter owns the identity that the record names as its creator."""
-        creator = self._key(record).facets.creator
+        """Whether the submitter owns the identity that the record names as its creator, or that it is."""
+        named = {self._key(record).facets.creator, record.id}
         audience = self._catalog.policy.audiences.get(record.submitter)
-        return audience is not None and creator is not None and creator in audience.identities
+        return audience is not None and not named.isdisjoint(audience.identities)
 
     def _governs_itself(self, record: Record) -> bool:
         """True when the label alone tells that no newer version of the submitter can hide this record."""

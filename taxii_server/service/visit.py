@@ -134,6 +134,10 @@ class Visit:
             self._count_read(collection, len(found.items))
         return answer
 
+    def tag(self, body: bytes) -> str:
+        """What an ETag says of this body: the same for the same partner under the same catalog, and for nobody else."""
+        return self.snapshot.reader.tag(self.actor.partner, body)
+
     def look(self, collection: Collection, request: ReadRequest) -> Found:
         """One page as `read`, of which nothing is given away: whatever is, has to go through `show`.
 

@@ -11,7 +11,7 @@ from taxii_server.stix.derive import can_derive, markings_left
 from taxii_server.stix.kinds import MARKING_DEFINITION, plain_word
 from taxii_server.stix.markings import is_plain_tlp
 from taxii_server.stix.whole import fixed_properties
-from taxii_server.tlp import TLP_IDS
+from taxii_server.tlp import TLP_2_IDS, TLP_IDS
 
 #: Each marking is tried by making a copy, which takes 10 us for each selector of the object.
 MAX_TRIED_MARKINGS = 16
@@ -98,13 +98,20 @@ def _extension_values(extensions: Mapping[str, Mapping[str, Any]]) -> tuple[tupl
 def _firm(value: Mapping[str, Any], granular: tuple[str, ...], spec_version: str) -> tuple[str, ...]:
     """The granular markings whose parts cannot be taken out; all of them when the others cannot go together.
 
-    All as well when there are too many to try each one: nobody should pay for a hostile object.
+    Those of TLP are ordered: who may not read a level may not read those above it either. So when all cannot go, as
+    when each item of a required list is marked, the lowest levels are firm and the copy without those above is made.
+
+    All are firm as well when there are too many to try each one: nobody should pay for a hostile object.
     """
     selectors = sum(len(marking["selectors"]) for marking in value["granular_markings"])
     if len(granular) > MAX_TRIED_MARKINGS or selectors > MAX_TRIED_SELECTORS:
         return granular
-    firm = tuple(marking for marking in granular if not _can_lose(value, {marking}, spec_version))
-    return firm if _can_lose(value, set(granular) - set(firm), spec_version) else granular
+    loose = {marking for marking in granular if _can_lose(value, {marking}, spec_version)}
+    for level in ("", *TLP_2_IDS):
+        loose = {marking for marking in loose if TLP_IDS.get(marking) != level}
+        if _can_lose(value, loose, spec_version):
+            return tuple(marking for marking in granular if marking not in loose)
+    return granular
 
 
 def _covered(

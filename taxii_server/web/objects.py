@@ -121,7 +121,7 @@ def _read(
 ) -> Response:
     made = visit()
     parameters = _parameters(made, fields)
-    return made.answer(
+    response = made.answer(
         collection,
         ReadRequest(
             resource=resource,
@@ -135,6 +135,7 @@ def _read(
         ),
         build,
     )
+    return answers.tagged(request, response, made.tag)
 
 
 def _parameters(made: Visit, fields: frozenset[str], *, paging: bool = True) -> ReadParameters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -19,6 +19,9 @@ DATE_FIRST = "X-TAXII-Date-Added-First"
 DATE_LAST = "X-TAXII-Date-Added-Last"
 #: Smaller answers are not worth compressing.
 _MIN_GZIP_BYTES = 1024
+#: What holds nothing, and larger ones, have no ETag.
+_NOTHING = [b"{}"]
+_MAX_TAGGED_BYTES = 64 * 1024
 #: zlib's way to ask for the gzip format; its header has no time and no name, so equal answers have equal bytes.
 _GZIP = 31
 
@@ -47,6 +50,23 @@ def manifest(found: Found) -> Response:
 def versions(found: Found) -> Response:
     """A versions resource: the versions as text, ascending date_added (TAXII 2.1, 5.8.1)."""
     return _dated(resource(_paged(found, "versions", [item.version for item in found.items])), found)
+
+
+def tagged(request: Request, response: Response, tag: Callable[[bytes], str]) -> Response:
+    """The response with an ETag, without its body where If-None-Match says that the client has that.
+
+    It was decided and read like any other, so a tag opens nothing and saves the way only. Empty answers have none, as
+    most polls get one, and large ones: to hash them costs more than the rare repetition wins. It is weak, as it stands
+    for what is in gzip, too.
+    """
+    if response.response == _NOTHING or (response.content_length or 0) > _MAX_TAGGED_BYTES:
+        return response
+    etag = tag(response.get_data())
+    response.set_etag(etag, weak=True)
+    if request.if_none_match.is_weak(etag):
+        response.status_code = 304
+        response.set_data(b"")
+    return response
 
 
 def compress(request: Request, response: Response) -> Response:

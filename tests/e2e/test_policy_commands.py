@@ -185,6 +185,21 @@ def test_diff_takes_two_whole_configurations(hub: Lines, untouched: Callable[[],
     untouched()
 
 
+def test_diff_takes_two_policies(hub: Lines, untouched: Callable[[], None]) -> None:
+    partners = (hub.folder / "config/partners.toml").read_text()
+    lowered = partners.replace('[audience.partner_b]\nkind = "cert"\nclearance = "red"', "[audience.partner_b]\n" + LOW)
+    rules = [hub.file(f"rules-{number}.toml", text) for number, text in enumerate((OPEN_POLICY, FORBIDDING))]
+    people = [hub.file(f"people-{number}.toml", text) for number, text in enumerate((partners, lowered))]
+    both = [hub.file("both-0.toml", OPEN_POLICY + partners), hub.file("both-1.toml", FORBIDDING + lowered)]
+    phish = "rw\tkept\t3\t2\tlost\t1\t1\tforbidden: no-phish"
+    amber = "partner_b\tkept\t3\t2\tlost\t1\t1\tabove its clearance"
+    for files, expected in ((rules, [phish]), (people, [amber]), (both, [amber, phish])):
+        assert lines(hub.run("policy", "diff", *files)) == [HEAD, *expected]
+    done = hub.run("policy", "diff", rules[0], hub.file("wrong.toml", OPEN_POLICY + "wat = 1"), status=2)
+    assert "wrong.toml: config/wrong.toml: permit[1]: unknown key 'wat'" in " ".join(done.stderr.split())
+    untouched()
+
+
 def test_diff_tells_of_partners_that_come_and_go(hub: Lines, untouched: Callable[[], None], tmp_path: Path) -> None:
     other = tmp_path / "other"
     for part in ("config", "collections"):
@@ -230,6 +245,13 @@ def test_nothing_is_made_where_there_is_no_store(hub: Lines, tmp_path: Path) -> 
 
 
 # ---- who-can
+
+
+@pytest.mark.parametrize("name", ["explain", "who-can"])
+def test_what_is_about_the_policy_is_found_under_it_too(name: str) -> None:
+    here, beside = (CliRunner().invoke(main, [*group, name, "--help"]) for group in (["policy"], []))
+    assert here.exit_code == 0
+    assert here.stdout.partition("\n")[2] == beside.stdout.partition("\n")[2]
 
 
 def test_who_can_tells_for_every_partner(hub: Lines) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from taxii_server.policy import decisions, engine, facets, floor, markings, rules, steps
-from taxii_server.service import book, events, granting, guarding, posting, references, review, sight, stream
+from taxii_server.service import book, events, granting, guarding, newcomers, posting, references, review, sight, stream
 from tests.leaks.wrong import Patch, wrong
 
 # ---- releases
@@ -169,7 +169,7 @@ def _(patch: Patch) -> None:
 
 @wrong("what refers to something granted has no place", "what_refers_to_something_granted_comes_with_it")
 def _(patch: Patch) -> None:
-    patch.setattr(granting.Granting, "_follow", lambda self, referrers: None)
+    patch.setattr(newcomers.Newcomers, "follow", lambda self, referrers: None)
 
 
 @wrong("what refers to something granted keeps its old place", "what_refers_to_something_granted_comes_with_it")

@@ -218,7 +218,7 @@ class Reference:
 
     def _rightful(self, item: Item) -> bool:
         audience = self.policy.audiences[item.record.submitter]
-        return item.value.get("created_by_ref") in audience.identities
+        return not {item.value.get("created_by_ref"), item.record.id}.isdisjoint(audience.identities)
 
 
 def _picks(choice: VersionChoice, key: str, copies: Mapping[str, object]) -> bool:

@@ -159,6 +159,17 @@ def test_versions_of_a_rightful_submitter_without_a_creator_stay(site: Site) -> 
     assert site.names("carol", filters=EVERY_VERSION) == ["1", "2"]
 
 
+def test_who_a_partner_is_only_the_partner_says(site: Site) -> None:
+    assert ALICE_ID in site.hub.snapshot.catalog.policy.audiences["alice"].identities
+    common = {"type": "identity", "spec_version": "2.1", "id": ALICE_ID, "created": V1}
+    site.store("bob", "bob-box", common | {"modified": V2, "name": "forged"})
+    assert site.names("carol") == ["forged"]
+    site.store("alice", "alice-box", common | {"modified": V1, "name": "rightful"})
+    for filters in (None, EVERY_VERSION):
+        assert site.names("carol", filters=filters) == ["rightful"]
+    assert site.names("bob", filters=EVERY_VERSION) == ["forged", "rightful"]
+
+
 # ---- who governs
 
 

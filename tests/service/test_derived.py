@@ -321,6 +321,18 @@ def test_a_translation_stays_hidden_when_a_later_version_is_whole(site: Site, li
         site.page("carol", resource="object", object_id=translation["id"])
 
 
+def test_an_id_of_which_only_an_older_version_is_read_whole_has_no_newest_one(site: Site) -> None:
+    newer = partly_red()
+    older = {**newer, "modified": "2019-01-01T00:00:00.000Z"}
+    del older["granular_markings"]
+    site.store("alice", "alice-box", older, newer)
+    assert newer["id"] not in [item.id for item in items(site)]
+    with pytest.raises(NotFound):
+        site.page("carol", resource="object", object_id=newer["id"])
+    every = site.page("carol", resource="object", object_id=newer["id"], filters=versions(ALL_V))
+    assert [item.version for item in every.items] == [older["modified"]]
+
+
 def test_hidden_ids_are_taken_out_of_lists(site: Site) -> None:
     secret, shown = malware(**marked("red")), malware(**marked("green"))
     listing = report([secret["id"], shown["id"]], new_id("report"), **marked("green"))

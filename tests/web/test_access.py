@@ -145,6 +145,29 @@ def test_a_relationship_to_something_hidden_is_hidden_and_one_to_something_unkno
     assert hub.objects("rw") == [hidden, target, to_hidden, dangling]
 
 
+# CN-21: who holds the tag of an answer has read that answer, and nobody else hears that it is still the same
+def test_a_tag_is_good_for_its_reader_and_for_what_it_may_read_now(hub: World) -> None:
+    id_ = indicator()["id"]
+    hub.post([indicator(id_, "2020-01-01T00:00:00Z")])
+    for path in (f"{URL}/objects/", f"{URL}/manifest/", f"{URL}/objects/{id_}/", f"{URL}/objects/{id_}/versions/"):
+        seen, other = hub.get(path, "partner_b"), hub.get(path, "rw")
+        assert (seen.data, seen.headers["ETag"] == other.headers["ETag"]) == (other.data, False)
+        for tag, status in (
+            (seen.headers["ETag"], 304),
+            (f'"x", {seen.headers["ETag"]}', 304),
+            (other.headers["ETag"], 200),
+            ("*", 200),
+        ):
+            again = hub.get(path, "partner_b", headers={"If-None-Match": tag})
+            assert (again.status_code, again.data) == (status, b"" if status == 304 else seen.data)
+    hub.post([secret(id_=id_, modified="2021-01-01T00:00:00Z")])
+    held = {"If-None-Match": seen.headers["ETag"]}
+    assert hub.get(path, "partner_b", headers=held).status_code == 404
+    # A page that would cost more to tag than it is worth has none.
+    hub.post([indicator(description="x" * 70_000)])
+    assert "ETag" not in hub.get(f"{URL}/objects/").headers
+
+
 # POL-04: the newest version governs, so hiding it hides the object
 def test_an_object_whose_newest_version_is_hidden_is_hidden(hub: World) -> None:
     id_ = indicator()["id"]

@@ -143,7 +143,10 @@ def _answered(scene: Scene, monkeypatch: pytest.MonkeyPatch, name: str, status: 
     query = ""
     if like in TAKEN:
         headers["Content-Type"] = MT
-    if status == 400 and method == "POST":
+    if status == 304:
+        same = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
+        headers["If-None-Match"] = scene.world.get(same, partner).headers["ETag"]
+    elif status == 400 and method == "POST":
         more["environ_overrides"] = {"CONTENT_LENGTH": str(len(body) + 1)}
     elif status == 400:
         query = "?" + _BAD_QUERY.get(like, "match[spec_version]=x")

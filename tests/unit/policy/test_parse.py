@@ -115,11 +115,40 @@ def test_a_type_with_a_slip_is_warned_about_and_one_of_ones_own_is_not(rule):
         assert [each.split(": ", 2)[2] for each in found if "no type of STIX" in each] == warnings
 
 
+def test_an_example_whose_type_has_a_slip_is_warned_about():
+    text = RULES + PEOPLE.replace("schema = 1\n", "")
+    for type_, warnings in (
+        ("identiy", ["p: test[1].object.type: 'identiy' is no type of STIX; did you mean 'identity'?"]),
+        ("x-identiy", []),
+    ):
+        example = f'\n[[test]]\nobject = {{ type = "{type_}", tlp = "green", by = "bka" }}\nread = ["bka"]\n'
+        found = [str(each) for each in parse({"p": text + example}).warnings]
+        assert [each for each in found if "no type of STIX" in each] == warnings
+
+
 # ---- several files
 
 
 PEOPLE = 'schema = 1\n[groups]\nle = {}\n[audience.bka]\nkind = "le"\nclearance = "red"\ngroups = ["le"]\n'
 RULES = 'schema = 1\nname = "p"\n[defaults]\nunmarked = "deny"\n[[permit]]\nid = "le"\nto = { group = "le" }\n'
+
+
+@pytest.mark.parametrize(
+    ("people", "rules", "problem"),
+    [
+        (PEOPLE, RULES.replace("schema = 1", "schema = 2"), "rules: schema: 2 found (this release reads schema 1)"),
+        (
+            PEOPLE.replace("schema = 1", "schema = true"),
+            RULES,
+            "people: schema: true found (this release reads schema 1)",
+        ),
+        ("", RULES.replace("schema = 1", ""), "rules: schema: missing (this release reads schema 1)"),
+    ],
+)
+def test_a_wrong_schema_names_the_file_that_has_it(people, rules, problem):
+    with pytest.raises(ConfigError) as caught:
+        parse({"people": people, "rules": rules})
+    assert problem in [str(each) for each in caught.value.problems]
 
 
 def test_sections_may_be_spread_over_files():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from taxii_server.model import Traits
 from taxii_server.stix.traits import MAX_TRIED_MARKINGS, MAX_TRIED_SELECTORS, read_traits
 from taxii_server.stix.whole import fixed_properties
+from taxii_server.tlp import TLP_2_IDS
 
 UUID = "45eee277-2d76-4079-91d0-0061a443bac6"
 M1, M2 = f"marking-definition--1{UUID[1:]}", f"marking-definition--2{UUID[1:]}"
@@ -213,6 +214,18 @@ def test_markings_that_cannot_go_together_are_all_firm() -> None:
     third = f"marking-definition--3{UUID[1:]}"
     markings = [*value["granular_markings"], {"marking_ref": third, "selectors": ["id"]}]  # type: ignore[misc]
     assert _traits(value | {"granular_markings": markings}).firm_granular == (M1, M2, third)
+
+
+def test_of_levels_that_cannot_go_together_the_lowest_stay() -> None:
+    clear, green, amber = (TLP_2_IDS[level] for level in ("clear", "green", "amber"))
+    report = {"type": "report", "object_refs": ["x--1", "x--2", "x--3"]}
+    items = [(amber, ["object_refs.[0]"]), (green, ["object_refs.[1]"]), (M1, ["object_refs.[2]"])]
+    assert _traits(_marked(*items) | report).firm_granular == (green,)
+    assert _traits(_marked(*items, (clear, ["labels"])) | report).firm_granular == (clear, green)
+    assert _traits(_marked(*items[:2]) | report).firm_granular == ()
+    # Without those of TLP the others still cannot go together.
+    both = [(M1, ["object_refs.[0]", "object_refs.[1]"]), (M2, ["object_refs.[2]"]), (green, ["labels"])]
+    assert _traits(_marked(*both) | report).firm_granular == tuple(sorted((M1, M2, green)))
 
 
 @pytest.mark.parametrize(
