@@ -82,8 +82,8 @@ class Reader:
         self._copying: dict[tuple[str, str], tuple[Sight, bool]] = {}
 
     def tag(self, audience: str, body: bytes) -> str:
-        """A tag of this body for this audience under this catalog."""
-        return self._seal.tag(f"{audience} {self._catalog.digest}", body)
+        """A tag of this body for this audience. Of nothing else: that would tell of changes which do not concern it."""
+        return self._seal.tag(audience, body)
 
     def read(self, audience: str, collection: Collection, request: ReadRequest, limit: int) -> Found:
         """One page of up to `limit` object versions.

@@ -175,7 +175,7 @@ class References:
         Any version: one that is whole may still be under an embargo, or come and go with what it refers to.
         """
         return any(
-            self._sight.access[each.label].removal is not None
+            self._sight.access[each.label].removal is not None or self.taken_out(each)
             for each in self.records.get(id_, ())
             if each.label in self._sight.access and not self._is_own_copy(each)
         )
@@ -274,6 +274,11 @@ class References:
             for record in self._dependents.get(spreading.pop(), ()):
                 if not self.is_open(record):
                     spreading += self._close(record)
+                elif self._derives:
+                    # Its list is shorter now, and what it says must not come in another language.
+                    for each in self._dependents.get(record.id, ()):
+                        if is_translation(each) and not self.is_open(each):
+                            spreading += self._close(each)
 
     def _close(self, record: Record) -> list[str]:
         """Close the record; its id, when that hides it."""

@@ -135,7 +135,7 @@ class Visit:
         return answer
 
     def tag(self, body: bytes) -> str:
-        """What an ETag says of this body: the same for the same partner under the same catalog, and for nobody else."""
+        """What an ETag says of this body: the same for the same partner, and for nobody else."""
         return self.snapshot.reader.tag(self.actor.partner, body)
 
     def look(self, collection: Collection, request: ReadRequest) -> Found:

@@ -298,6 +298,20 @@ def test_what_refers_to_a_copied_object_stays_and_its_translation_does_not(site:
     assert translation["id"] not in found
 
 
+def test_a_translation_of_what_lacks_ids_of_its_list_is_hidden(site: Site) -> None:
+    red, green = malware(**marked("red")), malware(**marked("green"))
+    lists = report([red["id"], green["id"]], new_id("report"), **marked("green"))
+    translation = translated(lists)
+    about = relationship(translation["id"], green["id"], **marked("green"))
+    site.store("alice", "alice-box", translation, about, lists, green, red)
+    assert {translation["id"], about["id"], lists["id"]} <= set(site.ids("alice"))
+    found = site.ids("carol")
+    assert lists["id"] in found, "as a copy"
+    assert {translation["id"], about["id"]}.isdisjoint(found)
+    alone = Filters(types=("language-content", "relationship"))
+    assert {translation["id"], about["id"]}.isdisjoint(site.ids("carol", filters=alone))
+
+
 @pytest.mark.parametrize("only_texts", [False, True])
 @pytest.mark.parametrize("limit", [1, 100])
 def test_a_translation_stays_hidden_when_a_later_version_is_whole(site: Site, limit: int, only_texts: bool) -> None:
