@@ -6,7 +6,7 @@ needs are there and the vocabulary that it was planned with is still the newest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import orjson
@@ -16,10 +16,10 @@ from taxii_server.model import PageQuery, Record, Traits
 from taxii_server.policy import Facets, Policy, Vocabulary
 from taxii_server.service.book import Behind, Book, Coarse, LabelKey, LabelsMissing
 from taxii_server.service.quota import Quota
-from taxii_server.service.reopening import Readers, with_reopening
+from taxii_server.service.reopening import Granted, Readers, with_reopening
 from taxii_server.service.versions import plan_relabelling
 from taxii_server.stix.traits import read_traits
-from taxii_server.storage.base import Plan, Store
+from taxii_server.storage.base import Inside, Plan, Store
 
 #: Objects of one transaction: large enough to be quick, small enough to let other writers in between.
 PORTION = 1000
@@ -40,6 +40,8 @@ class Labelling:
         #: who reads what under the catalog that this process works with, and the epoch of that one (None: nobody reads,
         #: as in a rehearsal); set by the hub
         self.readers: Readers = lambda facets, governor: {}
+        #: what was granted, under the same catalog; None: nothing, or versions that do not govern each other
+        self.granted: Granted | None = None
         self.epoch: int | None = None
         #: makes this process work with the catalog in force; set by the hub
         self.catch_up: Callable[[], None] = lambda: None
@@ -85,6 +87,15 @@ class Labelling:
         ]
         if coarse:
             raise Coarse(coarse)
+
+    def with_reopening(
+        self,
+        plan: Plan,
+        present: Mapping[str, Sequence[Record]],
+        quiet: Callable[[Inside], Collection[str]] = lambda inside: (),
+    ) -> Plan:
+        """The plan with the event that tells of what it brings back (see reopening.py), under the catalog in use."""
+        return with_reopening(plan, present, self.key_of, self.readers, quiet=quiet, granted=self.granted)
 
     def facets_of(self, record: Record) -> Facets:
         return self._book.label(record.label).key.facets
@@ -204,7 +215,7 @@ class Labelling:
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
                 self.require_current(log_length, edition)
                 planned = plan_relabelling(present, facets_of, self._book.number)
-                return with_reopening(planned, present, key_of, self.readers, shown)
+                return with_reopening(planned, present, key_of, self.readers, shown, granted=self.granted)
 
             return self._store.write(wanted, plan)
 

@@ -21,7 +21,6 @@ from taxii_server.service.guarding import Gate, Stopped, refusal
 from taxii_server.service.labelling import PORTION, Labelling
 from taxii_server.service.post import Added, Post, Tell, then
 from taxii_server.service.quota import Quota, QuotaReached
-from taxii_server.service.reopening import with_reopening
 from taxii_server.service.versions import Outcome, plan_deletion, plan_posts
 from taxii_server.stix.parse import DEFAULT_LIMITS, Item, JsonLimits, read_envelope
 from taxii_server.stix.terms import read_terms
@@ -172,7 +171,7 @@ class Writer:
                 self.labelling.require_exact(present)
                 gone[:] = pick(present)
                 planned = plan_deletion(gone, present, self.labelling.facets_of, self._book.number)
-                return with_reopening(planned, present, self.labelling.key_of, self.labelling.readers, quiet=quiet)
+                return self.labelling.with_reopening(planned, present, quiet)
 
             return self._store.write(ids, plan)
 
@@ -308,7 +307,7 @@ class Writer:
                 post.require(self._book.epoch)
                 self.labelling.require_exact(present)
                 planned, outcomes[:] = plan_posts(drafts, facets, present, self.labelling.facets_of, self._book.number)
-                planned = with_reopening(planned, present, self.labelling.key_of, self.labelling.readers)
+                planned = self.labelling.with_reopening(planned, present)
                 if tell is None:
                     return planned
                 post.is_told = not planned.is_empty()

@@ -40,7 +40,7 @@ class References:
         self._derives = catalog.policy.defaults.refs_lists == "derive"
         self.governed = catalog.policy.defaults.versions != "independent"
         #: whether anything of this audience stands elsewhere than at its own position
-        self.moves = bool(sight.since or sight.later or sight.reached or book.opened or book.arrived or book.gone)
+        self.moves = bool(sight.events or sight.reached or book.opened or book.arrived or book.gone)
         self.waits = bool(sight.delays) and any(access.delay_us for access in sight.access.values())
         #: what is known: the records of these ids, and the newest of each submitter
         self.records: dict[str, list[Record]] = {}
@@ -51,7 +51,8 @@ class References:
         #: for each id, the records that may be closed when it is hidden; how many records keep an id from being so
         self._dependents: dict[str, list[Record]] = {}
         self._open: dict[str, int] = {}
-        self._moments: dict[str, int] = {}
+        #: the place since which each id is in sight: of an event, or where one of its records stands
+        self._since: dict[str, int] = {}
         #: position of a record -> the place of the event at which a version that governed it by then was granted
         self._granted: dict[int, int] = {}
         self._lags: dict[str, int] = {}
@@ -80,8 +81,16 @@ class References:
         return tuple(id_ for id_ in self._all(record) if id_ in self._hidden)
 
     def moments(self, record: Record) -> set[int]:
-        """The places of the events since which what it, or the newer version that governs it, refers to is readable."""
-        return {self._moments[id_] for id_ in self._all(record) if id_ in self._moments}
+        """The places since which what it, or the newer version that governs it, refers to is readable.
+
+        They are places of events; or those of records, where an event before may have brought the record in sight by
+        another version or copy, which is gone by now.
+        """
+        return {self._since[id_] for id_ in self._all(record) if id_ in self._since}
+
+    def is_event(self, place: int) -> bool:
+        """Whether an event for this audience stands there, and not a record or an event for others."""
+        return place in self._sight.events
 
     def granted(self, record: Record) -> int:
         """The place of the event since which its governing version can be read, if it stands there; else 0.
@@ -98,9 +107,11 @@ class References:
         """Whether the store has records of this id and the audience may read none. For loaded ids."""
         return id_ in self._hidden
 
-    def places_others(self, id_: str) -> bool:
-        """Whether what refers to the id stands elsewhere than at its own place because of it. For loaded ids."""
-        return bool(self._lags.get(id_) or self._moments.get(id_))
+    def places_others(self, id_: str, position: int) -> bool:
+        """Whether what refers to the id, the first of that at this position, may stand elsewhere than at its own place
+        because of it. For loaded ids."""
+        since = self._since.get(id_, 0)
+        return bool(self._lags.get(id_)) or any(position < base <= since for base in self._sight.events)
 
     def due(self, record: Record) -> int:
         """The place that the clock must have passed for all that it refers to."""
@@ -209,12 +220,12 @@ class References:
                         wanted.update(self._all(record))
             missing = wanted - self.records.keys()
         self._judge(fresh, too_deep=missing)
-        if self._sight.later:
+        if self._sight.later and self.governed:
             self._look_into_bands(fresh)
         if self.waits:
             self._lags = self._spread(lambda record: self._sight.access[record.label].delay_us, self._counts)
         if self.moves:
-            self._moments = self._spread(self._own_moment, self._is_earliest, self._gone())
+            self._since = self._spread(self._own_since, self._is_earliest, self._gone())
 
     def _look_into_bands(self, ids: Iterable[str]) -> None:
         """Find which records of these ids stand at the event that granted what governs them."""
@@ -293,13 +304,17 @@ class References:
 
     # ---- since when
 
-    def _own_moment(self, record: Record) -> int:
-        """The place of the event since which the record by itself is in sight; 0: since its own place."""
+    def _own_since(self, record: Record) -> int:
+        """The place of the event since which the record by itself is in sight, or its own place.
+
+        Not 0 for its own place: of several versions or copies the first one that came into sight tells, and one that
+        was posted after another one had been granted did not come before that.
+        """
         feed = self.key(record).facets.collection
         since = max(self._sight.since.get(record.label, 0), self.granted(record))
         moment = max(since, self._sight.reached.get(feed, 0))
         opened = max(self._book.opened.get(record.position, 0), self._book.arrived.get(record.position, 0))
-        return max(moment if moment > record.position else 0, opened)
+        return max(moment, opened, self.place(record))
 
     def _is_earliest(self, record: Record) -> bool:
         """Whether its id is in sight as soon as the record is: none of the others comes with a shorter delay."""
@@ -327,22 +342,20 @@ class References:
         Only records that count are looked at. `known` are least values of ids.
         """
         values: dict[str, int] = dict(known)
-        candidates: Mapping[str, list[Record]] = {
-            id_: [record for record in records if counts(record)] for id_, records in self.records.items()
-        }
-        starts = {record.position: own(record) for records in candidates.values() for record in records}
-        changed = bool(values) or any(starts.values())
+        #: those whose value depends on that of others; of each record that counts its own value, and those others
+        open_: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
+        for id_, records in self.records.items():
+            candidates = [(own(record), self._all(record)) for record in records if counts(record)]
+            if any(refs for _, refs in candidates):
+                open_[id_] = candidates
+            if candidates:
+                values[id_] = max(values.get(id_, 0), min(start for start, _ in candidates))
+        changed = True
         while changed:
             changed = False
-            for id_, records in candidates.items():
-                value = min(
-                    (
-                        max([starts[record.position], *(values.get(ref, 0) for ref in self._all(record))])
-                        for record in records
-                    ),
-                    default=0,
-                )
-                if value > values.get(id_, 0):
+            for id_, candidates in open_.items():
+                value = min(max([start, *(values.get(ref, 0) for ref in refs)]) for start, refs in candidates)
+                if value > values[id_]:
                     values[id_] = value
                     changed = True
         return values

@@ -25,6 +25,8 @@ from taxii_server.storage.base import Inside, Plan
 #: The audiences that read a record with these facets, the second those of the newest version where they differ,
 #: and how much later than it comes, in µs.
 Readers = Callable[[Facets, Facets | None], Mapping[str, int]]
+#: Whom an event behind this place let read what has these facets.
+Granted = Callable[[Facets, int], Collection[str]]
 _EVERYBODY = EventClass(frozenset({EVERYBODY}))
 
 
@@ -32,8 +34,9 @@ _EVERYBODY = EventClass(frozenset({EVERYBODY}))
 class _Reopened:
     """What one write brings back."""
 
-    #: positions of stored records
+    #: positions of stored records, and for whom those come that do not come for everybody
     records: list[int] = field(default_factory=list)
+    for_some: dict[int, EventClass] = field(default_factory=dict)
     #: ids that come into sight, and for whom what refers to them stands at the event
     ids: dict[str, EventClass] = field(default_factory=dict)
     #: numbers of the insertions that bring these ids into sight
@@ -53,11 +56,13 @@ def with_reopening(
     readers: Readers,
     shown: Collection[int] = (),
     quiet: Callable[[Inside], Collection[str]] = lambda inside: (),
+    granted: Granted | None = None,
 ) -> Plan:
     """The plan, with the event that tells of what it brings back, if anything.
 
     `key_of` gives the key of a label; None for one that nobody reads. `shown`: positions of records that come back in
     any case. `quiet` gives the ids that may go without a word: nobody's sight or order depends on them.
+    `granted` is None where no version governs another one.
     """
 
     def read_by(label: int) -> Mapping[str, int]:
@@ -81,6 +86,8 @@ def with_reopening(
         arrivals.setdefault((draft.id, draft.submitter), []).append(number)
     for key, records in groups.items():
         _look(key[0], records, arrivals.get(key, ()), plan, read_by, found)
+        if granted is not None:
+            _look_at_governor(key[0], records, plan, key_of, readers, granted, found)
     for id_, records in present.items():
         left = {record.submitter for record in records if record.position not in plan.deletes}
         if left == {record.submitter for record in records} or len(left) > 1:
@@ -93,7 +100,7 @@ def with_reopening(
         if back:
             found.records += [position for position in back if position not in found.records]
             found.show(id_)
-    if not (found.records or found.ids):
+    if not (found.records or found.for_some or found.ids):
         return plan
     return replace(plan, event=lambda inside: _event(inside, found, quiet(inside), key_of))
 
@@ -163,6 +170,44 @@ def _look_at_references(
     found.records += [position for position in back if position not in found.records]
 
 
+def _look_at_governor(
+    id_: str,
+    records: Sequence[Record],
+    plan: Plan,
+    key_of: Callable[[int], LabelKey | None],
+    readers: Readers,
+    granted: Granted,
+    found: _Reopened,
+) -> None:
+    """Bring back those of these records of one submitter that lose the newest version by the write, for those who could
+    read that: it may have stood in their place, or brought them to the event since which it can be read, and who has
+    passed where they stand without it would never get them."""
+    versions = {age(record)[:2] for record in records}
+    left = [record for record in records if record.position not in plan.deletes]
+    if left and max(age(record)[:2] for record in left) < max(versions):
+        key = key_of(max(records, key=age).label)
+        # Who does not have it yet, or cannot have it, must not see that there was one.
+        had = [] if key is None else [who for who, delay in readers(key.facets, key.governor).items() if not delay]
+        for record in left:
+            _bring(found, record, had)
+        return
+    for record in left:
+        old = key_of(record.label) if record.position in plan.relabels else None
+        if old is None or old.governor is None:
+            continue
+        new = key_of(plan.relabels[record.position])
+        if new is None or new.governor != old.governor:
+            _bring(found, record, granted(old.governor, record.position))
+
+
+def _bring(found: _Reopened, record: Record, audiences: Collection[str]) -> None:
+    """Let a stored record, and what refers to it, come for these."""
+    if audiences:
+        readers = EventClass(frozenset(audiences))
+        found.for_some[record.position] = readers
+        found.show(record.id, readers)
+
+
 def _references(version: Record | Draft) -> frozenset[str]:
     return frozenset((*version.hard_refs, *version.soft_refs))
 
@@ -179,6 +224,8 @@ def _event(
     come = Newcomers(key_of)
     for position in found.records:
         come.add(position, _EVERYBODY)
+    for position, readers in found.for_some.items():
+        come.add(position, readers)
     for id_, readers in found.ids.items():
         if id_ not in quiet:
             come.gain(id_, readers)
@@ -189,6 +236,7 @@ def _event(
     facts = EventFacts(classes=come.classes())
 
     def payload(base: int, end: int, positions: Sequence[int]) -> str:
-        return facts.payload(base, end, found.records, [positions[number] for number in found.arrivals], gone)
+        opened = {*found.records, *found.for_some}
+        return facts.payload(base, end, opened, [positions[number] for number in found.arrivals], gone)
 
     return EventPlan(come.numbered(), payload)

@@ -195,12 +195,10 @@ class Resolver:
         references = self.references
         if not (references.moves or stream.has_events()):
             return []
-        bases = {
-            stream.since(record.label),
-            references.granted(record),
-            self._book.opened.get(record.position, 0),
-            *references.moments(record),
-        }
+        bases = {stream.since(record.label), references.granted(record)}
+        for since in (self._book.opened.get(record.position, 0), *references.moments(record)):
+            if since > place:
+                bases.update((since,) if references.is_event(since) else stream.bases_between(place, since))
         return sorted((base for base in bases if base > place), reverse=True)
 
     def _look_into_bands(self, rows: Sequence[Row], stream: Stream) -> Sequence[Sequence[int]]:

@@ -266,9 +266,12 @@ class Retention:
     def _effects(self, gone: frozenset[str], kept: Sequence[Record]) -> tuple[set[str], set[str]]:
         """Those of the ids that hide one of the kept records from somebody, and those that give it another place."""
         readers: dict[str, set[str]] = {}
+        #: the first position of what refers to each id
+        first: dict[str, int] = {}
         for record in kept:
             label = self._book.label(record.label)
             refs = gone.intersection(record.hard_refs + record.soft_refs)
+            first.update((id_, min(record.position, first.get(id_, record.position))) for id_ in refs)
             for audience in self._sights.readers(label.key.facets, label.key.governor):
                 # Nobody loses what it posted itself.
                 if audience != record.submitter:
@@ -278,7 +281,7 @@ class Retention:
         for audience, ids in readers.items():
             references = self._loaded(audience, ids)
             hiding |= {id_ for id_ in ids if references.is_hidden(id_)}
-            placing |= {id_ for id_ in ids if references.places_others(id_)}
+            placing |= {id_ for id_ in ids if references.places_others(id_, first[id_])}
         return hiding, placing
 
     def _loaded(self, audience: str, ids: Collection[str]) -> References:

@@ -43,6 +43,8 @@ class Sight:
     later: Mapping[int, Event]
     #: feeds that it reaches since an event
     reached: Mapping[str, int]
+    #: the places of the events that were for it: what it got by one stays there, also when the reason is gone
+    events: frozenset[int]
     #: every delay of the policy, ascending
     delays: tuple[int, ...]
     #: the readable labels of the newest versions of ids that nobody else holds, where nothing is taken out: about such
@@ -155,7 +157,7 @@ class Sights:
         # In this order: an entry that is read in between makes the sight out of date, never wrong.
         length, generation, meanings, events = book.length, book.generation, book.meanings, book.events
         if known is None or known.generation != generation:
-            known = Sight(audience, 0, generation, {}, {}, frozenset(), {}, {}, {}, ())
+            known = Sight(audience, 0, generation, {}, {}, frozenset(), {}, {}, {}, frozenset(), ())
         reachable = self.catalog.reachable(audience)
         definitions = [number for number in book.definitions if number <= length and number not in known.access]
         fresh = set(range(known.length + 1, length + 1)).difference(definitions)
@@ -184,6 +186,7 @@ class Sights:
             since={**known.since, **{number: event.base for number, event in own.items()}},
             later={**known.later, **later},
             reached={feed: event.base for event in events for feed in event.reach.get(audience, ())},
+            events=frozenset(event.base for event in events if event.classes_for(audience, None)),
             delays=policy.delays(),
             settled=known.settled.union(number for number, access in found.items() if self._is_settled(number, access)),
         )
@@ -217,6 +220,12 @@ class Sights:
                 if facets in granted or self._book.vocabulary_at(event.number).coarsen(facets) in granted:
                     return event
         return None
+
+    def granted_behind(self, facets: Facets, place: int) -> frozenset[str]:
+        """The audiences that an event behind this place let read what has these facets."""
+        late = tuple(event for event in self._book.events if event.base > place)
+        audiences = {audience for event in late for audience in event.grants}
+        return frozenset(audience for audience in audiences if self._last_grant(audience, facets, late) is not None)
 
     def _granted_facets(self, event: Event, audience: str) -> frozenset[Facets]:
         key = event.number, audience

@@ -187,6 +187,10 @@ class Stream:
         rows.sort(key=_place)
         return rows
 
+    def bases_between(self, low: int, high: int) -> list[int]:
+        """The places after `low` and before `high` of the events that may have given this audience something."""
+        return [event.base for event in self._events if low < event.base < high and self._classes(event)]
+
     def in_band(self, base: int, positions: Collection[int]) -> dict[int, int]:
         """Where the records at these positions stand in the band of the event at this place, as far as they do.
 
@@ -195,7 +199,10 @@ class Stream:
         event = next((each for each in self._events if each.base == base), None)
         if event is None:
             return {}
-        return self._store.places(event.number, event.classes_for(self._sight.audience, self._view), positions)
+        return self._store.places(event.number, self._classes(event), positions)
+
+    def _classes(self, event: Event) -> tuple[int, ...]:
+        return event.classes_for(self._sight.audience, self._view)
 
     # ---- pieces
 
@@ -246,7 +253,7 @@ class Stream:
         length = self._store.state().log_length
         if length > self._sight.length:
             raise Behind(length)
-        classes = event.classes_for(self._sight.audience, self._view)
+        classes = self._classes(event)
         labels = frozenset(self._labels)
         entries = self._store.band(event.number, classes, piece.low, stride) if classes else []
         places = {position: place for place, position in entries}
