@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from taxii_server.model import EventPlan, PageQuery, Record
 from taxii_server.policy import Access, Facets, allowed
-from taxii_server.service.book import Book, LabelKey
+from taxii_server.service.book import ONLY, Book, LabelKey
 from taxii_server.service.events import EventClass, EventFacts
 from taxii_server.service.newcomers import NOBODY, Lookup, Newcomers, looked_up
+from taxii_server.service.references import References
 from taxii_server.service.sight import Sights
 from taxii_server.storage.base import Inside, Store
 
@@ -32,12 +34,16 @@ class Granting:
         self._views = {} if old is None else _grown_views(old, new)
         self._reach = {} if old is None else _grown_reach(old, new, self._audiences)
         self._same_policy = old is not None and _same_policy(old, new)
+        #: whether references in lists, or newer versions, are judged in another way than before
+        self._judges_anew = old is not None and _modes(old) != _modes(new)
         #: whether what lists something hidden can be read without it
         self._derives = new.catalog.policy.defaults.refs_lists == "derive"
         self._gained: dict[Facets, frozenset[str]] = {}
         self._waited: dict[Facets, Mapping[str, int]] = {}
         self._classes: dict[int, EventClass] = {}
         self._found = Newcomers(self._key_of)
+        #: positions of records that others hid, by references in lists or as newer versions, and hide no longer
+        self._opened: set[int] = set()
         #: ids that somebody waited for, and does not any more because they are hidden now
         self._gone: set[str] = set()
         self._last = 0
@@ -46,23 +52,31 @@ class Granting:
         """Find what is there now. `progress` is told how many records were looked at."""
         # Before the first page: what is committed from here on is caught up with later.
         self._last = self._store.clock()
-        done = after = 0
+        done = 0
         waited: set[str] = set()
-        labels = self._labels()
-        while labels:
-            page = self._store.page(
-                PageQuery(labels=labels, collections=(), after=after, limit=_PORTION, content=False)
-            )
-            waited |= self._add(page.records)
-            done += len(page.records)
+        for records in self._pages(self._labels()):
+            waited |= self._add(records)
+            done += len(records)
             progress(done)
-            if len(page.records) < _PORTION:
-                break
-            after = page.records[-1].position
+        if self._judges_anew:
+            for records in self._pages(tuple(sorted(self._book.labels))):
+                self._book.settled(partial(self._compare, records))
         for start in range(0, len(waited), _PORTION):
             self._free(self._store.referrers(sorted(waited)[start : start + _PORTION]), self._store.lookup)
         self._found.follow(self._store.referrers)
         self._found.add_versions(self._store.lookup)
+
+    def _pages(self, labels: tuple[int, ...]) -> Iterator[Sequence[Record]]:
+        """The records with these labels, ascending."""
+        after = 0
+        while labels:
+            page = self._store.page(
+                PageQuery(labels=labels, collections=(), after=after, limit=_PORTION, content=False)
+            )
+            yield page.records
+            if len(page.records) < _PORTION:
+                break
+            after = page.records[-1].position
 
     def plan(self, inside: Inside) -> EventPlan:
         """The event, inside the transaction that puts the new catalog in force."""
@@ -76,7 +90,9 @@ class Granting:
             classes=self._found.classes(),
         )
         gone = sorted(self._gone)
-        return EventPlan(self._found.numbered(), lambda base, end, positions: facts.payload(base, end, gone=gone))
+        return EventPlan(
+            self._found.numbered(), lambda base, end, positions: facts.payload(base, end, self._opened, gone=gone)
+        )
 
     # ---- who gains what
 
@@ -94,7 +110,7 @@ class Granting:
         if number not in self._classes:
             key = self._book.labels[number].key
             audiences = self._gain(key.facets)
-            if key.governor is not None:
+            if key.governor is not None and _modes(self._new)[1] != "independent":
                 audiences |= self._gain(key.governor)
             feed = key.facets.collection
             views = frozenset(view for view, feeds in self._views.items() if feed in feeds)
@@ -175,6 +191,30 @@ class Granting:
                 waited.add(record.id)
         return waited
 
+    def _compare(self, records: Sequence[Record]) -> None:
+        """Add those of the records that some audience gains, or that would stand elsewhere for it, because references
+        in lists, or newer versions, are judged in another way. Raises Behind."""
+        some = [r for r in records if r.soft_refs or self._book.label(r.label).key.flags != ONLY]
+        for audience in self._audiences if some else ():
+            old = self._references(self._old or self._new, audience, some)
+            new = self._references(self._new, audience, some)
+            for record in some:
+                if not new.is_readable(record):
+                    continue
+                as_before = old.is_readable(record) and old.taken_out(record) == new.taken_out(record)
+                stays = old.moments(record) <= new.moments(record) and old.granted(record) <= new.granted(record)
+                if as_before and stays:
+                    continue
+                readers = EventClass(frozenset({audience}))
+                self._opened.add(record.position)
+                self._found.add(record.position, readers)
+                self._found.gain(record.id, readers)
+
+    def _references(self, sights: Sights, audience: str, records: Sequence[Record]) -> References:
+        references = References(self._store, self._book, sights.catalog, sights.of(audience))
+        references.load({id_ for each in records for id_ in (each.id, *each.hard_refs, *each.soft_refs)})
+        return references
+
     def _free(self, records: Sequence[Record], lookup: Lookup) -> None:
         """Let these records come now, as far as they had to wait for something that is hidden now."""
         if not self._derives or not any(self._waits(label.key.facets) for label in list(self._book.labels.values())):
@@ -202,6 +242,8 @@ class Granting:
         touched = {record.id for record in late}
         for records in looked_up(inside.lookup, touched):
             self._add(record for record in records if record.label in self._book.labels)
+            if self._judges_anew:
+                self._compare(records)
         self._free(late, inside.lookup)
         for record in late:
             self._found.refer(record)
@@ -230,6 +272,12 @@ def _same_policy(old: Sights, new: Sights) -> bool:
     names = [{each.id: each.name for each in sights.catalog.collections.values()} for sights in (old, new)]
     same = old.catalog.policy.digest == new.catalog.policy.digest
     return same and old.moment == new.moment and names[0] == names[1]
+
+
+def _modes(sights: Sights) -> tuple[str, str]:
+    """How references in lists, and newer versions, are judged."""
+    defaults = sights.catalog.policy.defaults
+    return defaults.refs_lists, defaults.versions
 
 
 def _grown_views(old: Sights, new: Sights) -> dict[str, frozenset[str]]:

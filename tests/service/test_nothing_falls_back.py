@@ -98,6 +98,58 @@ def test_what_a_granted_version_brought_stays_when_a_newer_one_governs(site: Sit
     assert sorted(every.poll()) == sorted([link["id"], id_, id_, id_])
 
 
+@pytest.mark.parametrize("mode", ["keep", "derive"])
+def test_lists_that_are_judged_in_another_way(site: Site, mode: str) -> None:
+    hidden, other = malware(labels=["secret"]), malware()
+    listing, plain = report([hidden["id"], other["id"]], new_id("report")), report([other["id"]], new_id("report"))
+    site.store("alice", "alice-box", hidden, other, listing, plain, link := relationship(listing["id"], other["id"]))
+    site.store("alice", "alice-box", last := malware())
+    carol, bob = Poller(site), Poller(site, "bob")
+    assert carol.poll() == ids(other, plain, last)
+    assert bob.poll() == ids(hidden, other, listing, plain, link, last)
+    site.apply(policy=SECRET.replace("[defaults]", f'[defaults]\nrefs_lists = "{mode}"'))
+    if mode == "keep":
+        assert carol.poll() == ids(listing, link)
+    else:  # a copy of the list, the relationship that says so, and the relationship of the list
+        assert [each.partition("--")[0] for each in carol.poll()] == ["report", "relationship", "relationship"]
+    assert carol.poll() == bob.poll() == []
+
+
+def test_versions_that_no_longer_govern_each_other(site: Site) -> None:
+    id_, other = new_id("malware"), malware()
+    site.store("alice", "alice-box", other, malware(id_, modified=OLD), malware(id_, modified=NEW, labels=["secret"]))
+    site.store("alice", "alice-box", link := relationship(other["id"], id_), last := malware())
+    carol, bob = (Poller(site, each, filters=versions(ALL_V)) for each in ("carol", "bob"))
+    assert carol.poll() == ids(other, last)
+    assert bob.poll() == [other["id"], id_, id_, link["id"], last["id"]]
+    site.apply(policy=SECRET.replace("[defaults]", '[defaults]\nversions = "independent"'))
+    assert carol.poll() == [id_, link["id"]]
+    assert carol.poll() == bob.poll() == []
+
+
+def test_what_was_granted_waits_when_versions_no_longer_govern_each_other(site: Site) -> None:
+    id_ = new_id("malware")
+    site.store("alice", "alice-box", malware(id_, modified=OLD), malware(id_, modified=NEW, labels=["secret"]))
+    site.store("alice", "alice-box", last := malware())
+    carol = Poller(site, filters=versions(ALL_V))
+    assert carol.poll() == ids(last)
+    site.apply(policy=OPEN_POLICY)
+    site.apply(policy=OPEN_POLICY.replace("[defaults]", '[defaults]\nversions = "independent"'))
+    assert carol.poll() == [id_, id_]
+
+
+def test_what_is_granted_of_newer_versions_moves_no_older_one_that_they_do_not_govern(site: Site) -> None:
+    independent = SECRET.replace("[defaults]", '[defaults]\nversions = "independent"')
+    site.apply(policy=independent)
+    id_ = new_id("malware")
+    site.store("alice", "alice-box", malware(id_, modified=OLD), malware(id_, modified=NEW, labels=["secret"]))
+    carol = Poller(site, filters=versions(ALL_V))
+    assert carol.poll() == [id_]
+    site.apply(policy=OPEN_POLICY.replace("[defaults]", '[defaults]\nversions = "independent"'))
+    assert [record.version for record in site.walk("carol", filters=versions(ALL_V))] == [OLD, NEW]
+    assert carol.poll() == [id_]
+
+
 def test_who_cannot_see_the_newest_version_sees_nothing_of_its_going(site: Site) -> None:
     """It was in a collection that carol does not reach, or she has to wait for it."""
     delayed = (
