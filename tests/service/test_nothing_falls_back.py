@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from taxii_server.service.granting import Granting
 from tests.service.site import ALL_V, Site, at, report, versions
 from tests.service.test_late_grants import Poller, ids, without
 from tests.world import OPEN_POLICY, malware, new_id, relationship
@@ -113,6 +114,26 @@ def test_lists_that_are_judged_in_another_way(site: Site, mode: str) -> None:
     else:  # a copy of the list, the relationship that says so, and the relationship of the list
         assert [each.partition("--")[0] for each in carol.poll()] == ["report", "relationship", "relationship"]
     assert carol.poll() == bob.poll() == []
+
+
+def test_lists_that_come_while_it_is_worked_out_how_they_are_judged_now(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden, last = malware(labels=["secret"]), malware()
+    site.store("alice", "alice-box", hidden, last)
+    carol = Poller(site)
+    assert carol.poll() == ids(last)
+    listing, later = report([hidden["id"]], new_id("report")), malware()
+    worker, prepare = site.worker(), Granting.prepare
+
+    def slow(granting: Granting) -> None:
+        prepare(granting)
+        site.store("alice", "alice-box", listing, later, hub=worker)
+        assert carol.poll() == ids(later)
+
+    monkeypatch.setattr(Granting, "prepare", slow)
+    site.apply(policy=SECRET.replace("[defaults]", '[defaults]\nrefs_lists = "keep"'))
+    assert carol.poll() == ids(listing)
 
 
 def test_versions_that_no_longer_govern_each_other(site: Site) -> None:
