@@ -85,7 +85,9 @@ def with_reopening(
     for number, (draft, _) in enumerate(plan.inserts):
         arrivals.setdefault((draft.id, draft.submitter), []).append(number)
     for key, records in groups.items():
-        _look(key[0], records, arrivals.get(key, ()), plan, read_by, found)
+        new = arrivals.get(key, ())
+        _look(key[0], records, new, plan, read_by, found)
+        _look_at_references(key[0], records, new, plan, read_by, found, governed=granted is not None)
         if granted is not None:
             _look_at_governor(key[0], records, plan, key_of, readers, granted, found)
     for id_, records in present.items():
@@ -133,7 +135,6 @@ def _look(
         if _is_more(read_by(plan.inserts[number][1]), before):
             found.arrivals.append(number)
             found.show(id_)
-    _look_at_references(id_, records, inserted, plan, read_by, found)
 
 
 def _look_at_references(
@@ -143,30 +144,28 @@ def _look_at_references(
     plan: Plan,
     read_by: Callable[[int], Mapping[str, int]],
     found: _Reopened,
+    *,
+    governed: bool,
 ) -> None:
-    """Find what is no longer governed by a version that refers to what the governing one does not refer to any more.
+    """Find a new version that leaves out a reference of the newest one, and the older ones that came back by that.
 
-    That may have been hidden from somebody. Whether it was is not asked: the work of a write would tell of it. Who had
-    the object before, and what refers to it, finds that where it was; the older versions come once more.
+    What is not referred to any more may have been hidden from somebody. Whether it was is not asked: the work of a
+    write would tell of it. Who had the object before, and what refers to it, finds that where it was; the older
+    versions come once more.
     """
-    left = [record for record in records if record.position not in plan.deletes]
-    governor = max(records, key=age)
+    newest = max(records, key=age)
     ages = {number: age_of_draft(plan.inserts[number][0], number) for number in inserted}
-    new = max((number for number in inserted if ages[number] > age(governor)), key=ages.__getitem__, default=None)
-    if new is not None:
-        now, label = _references(plan.inserts[new][0]), plan.inserts[new][1]
-    elif left and governor.position in plan.deletes:
-        newest = max(left, key=age)
-        now, label = _references(newest), plan.relabels.get(newest.position, newest.label)
-    else:
+    new = max((number for number in inserted if ages[number] > age(newest)), key=ages.__getitem__, default=None)
+    if new is None:
         return
-    dropped = _references(governor) - now
+    draft, label = plan.inserts[new]
+    dropped = _references(newest) - _references(draft)
     if not dropped or not read_by(label):
         return
     found.show(id_)
-    if new is not None and new not in found.arrivals:
+    if new not in found.arrivals:
         found.arrivals.append(new)
-    back = [record.position for record in left if dropped - _references(record)]
+    back = [record.position for record in records if governed and dropped - _references(record)]
     found.records += [position for position in back if position not in found.records]
 
 
