@@ -27,6 +27,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from tests.ports import free_port
+
 URI_VARIABLE = "TAXII_TEST_MONGO_URI"
 REPLICA_SET = "tests"
 START_S = 60.0
@@ -196,7 +198,7 @@ def _start(
     log = folder / "mongod.log"
     fixed = address
     for _ in range(5):  # the port may be taken between our look and its start
-        address = fixed or f"127.0.0.1:{_free_port()}"
+        address = fixed or f"127.0.0.1:{free_port()}"
         command = [str(mongod_binary()), "--dbpath", str(folder), "--logpath", str(log)]
         command += ["--bind_ip", "127.0.0.1", "--port", address.partition(":")[2], "--nounixsocket"]
         command += ["--wiredTigerCacheSizeGB", f"{memory.cache_gb:g}", "--oplogSize", f"{memory.oplog_mb}"]
@@ -226,12 +228,6 @@ def _end_with(parent: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _answers(process: subprocess.Popen[bytes], address: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 
 import requests
 
+from tests.ports import free_port
 from tests.world import COLLECTIONS, MT, OPEN_POLICY, PARTNERS, SERVER, audiences, collection, with_limits
 
 START_S = 60.0
@@ -253,12 +253,6 @@ def running(
         yield server
     finally:
         server.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def children(pid: int) -> list[int]:
