@@ -6,16 +6,19 @@ with them, and the workers follow their parent.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from functools import partial
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +107,10 @@ class Server:
         return [program, "--config", str(self.config), "--store", self.store, *arguments]
 
     def cli(self, *arguments: str, status: int = 0, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; it must end with this status."""
+        """Run a command to its end, in a process of its own; it must end with this status."""
+        command = self.command(*arguments)
         done = subprocess.run(
-            self.command(*arguments),
+            [_quick_program() or command[0], *command[1:]],
             capture_output=True,
             text=True,
             env=environment(),
@@ -280,6 +284,23 @@ def running(
         yield server
     finally:
         server.kill()
+
+
+@cache
+def _quick_programs() -> Path:
+    """The folder of a `taxii-server` that has everything imported already: as long as this process lives."""
+    from tests.docs.commands import forking
+
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taxii-commands-"))
+    return stack.enter_context(forking(Path(folder)))
+
+
+def _quick_program() -> str | None:
+    """The program of `_quick_programs`; None in a thread, with whose end the kernel would end it."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return str(_quick_programs() / "taxii-server") if is_main or _quick_programs.cache_info().currsize else None
 
 
 def children(pid: int) -> list[int]:
