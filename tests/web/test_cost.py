@@ -74,8 +74,9 @@ class Cost:
         self._reader = {"Accept": MT, "Authorization": world.basic("partner_b")}
         self._writer = {"Accept": MT, "Content-Type": MT, "Authorization": world.basic("rw")}
         self.app = create_app(world.settings, store)
-        # It looks two seconds after the start for the first time, which may be in the middle of a count.
-        self.app.extensions["taxii_server.upkeep"].stop()
+        # They begin when it suits them, which may be in the middle of a count.
+        for name in ("twins", "upkeep"):
+            self.app.extensions[f"taxii_server.{name}"].stop()
         self.client: FlaskClient = self.app.test_client()
 
     def get(self, path: str) -> bytes:
