@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from types import FrameType
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from pymongo import MongoClient
 
 from tests.mongo import mongo_server, with_database
@@ -27,6 +29,16 @@ for module in (
     "samples",
 ):
     pytest.register_assert_rewrite(f"tests.storage.{module}")
+
+# What hypothesis draws is the same in every run, and no example is too slow for a machine that is shared: a failure is
+# the work of whoever changed something. `--hypothesis-profile default` looks further, with other examples each time.
+settings.register_profile(
+    "suite", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+# Among what it draws are constants of the source files that are loaded in that moment: each edit of one, and each other
+# order of the tests, would be another throw of the dice.
+providers._get_local_constants = lambda: providers._local_constants
 
 TEST_TIMEOUT_S = 180
 

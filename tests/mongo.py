@@ -27,11 +27,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from tests.ports import free_port
+
 URI_VARIABLE = "TAXII_TEST_MONGO_URI"
 REPLICA_SET = "tests"
 START_S = 60.0
 STOP_S = 30.0
 _RUN_BITS = 0o111
+#: Memory with the look of a disk, and what has to be free there for a mongod with all that the tests give it.
+_SHARED, _ROOM_BYTES = Path("/dev/shm"), 4_000_000_000
+_FOLDER = "taxii-mongod-"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,9 +47,11 @@ class Memory:
 
     cache_gb: float = 0.25
     oplog_mb: int = 128
+    #: whether nobody needs the data tomorrow, nor measures how long they take: then nothing waits for a disk
+    is_passing: bool = False
 
 
-_LITTLE = Memory()
+_LITTLE, _PASSING = Memory(), Memory(is_passing=True)
 
 
 def mongod_binary() -> Path:
@@ -64,13 +71,14 @@ def mongod_binary() -> Path:
 
 @contextmanager
 def running_mongod(
-    *, replica_set: str | None = REPLICA_SET, initiate: bool = True, memory: Memory = _LITTLE
+    *, replica_set: str | None = REPLICA_SET, initiate: bool = True, memory: Memory = _PASSING
 ) -> Iterator[str]:
     """The `host:port` of a new mongod with an empty database; stopped and removed at the end.
 
     With a replica set it is a writable primary, unless `initiate` is False. Without one it is a standalone server.
     """
-    with tempfile.TemporaryDirectory(prefix="taxii-mongod-", ignore_cleanup_errors=True) as folder:
+    prefix = f"{_FOLDER}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=_place(memory), ignore_cleanup_errors=True) as folder:
         process, address = _start(Path(folder), replica_set, memory=memory)
         try:
             if replica_set and initiate:
@@ -85,8 +93,20 @@ def running_mongod(
                 process.wait(STOP_S)
 
 
+def _place(memory: Memory) -> Path | None:
+    """Where a database of ours is: a passing one in memory if there is room, as making collections and indexes is
+    waiting for the disk for the most part; None is where all temporary files are."""
+    if not memory.is_passing or not os.access(_SHARED, os.W_OK):
+        return None
+    for left in _SHARED.glob(f"{_FOLDER}*"):  # by tests that were killed
+        pid = left.name.removeprefix(_FOLDER).partition("-")[0]
+        if not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return _SHARED if shutil.disk_usage(_SHARED).free >= _ROOM_BYTES else None
+
+
 @contextmanager
-def mongo_server(memory: Memory = _LITTLE) -> Iterator[str]:
+def mongo_server(memory: Memory = _PASSING) -> Iterator[str]:
     """The URI, without a database, of the replica set that the tests use; one of ours has this memory."""
     named = os.environ.get(URI_VARIABLE)
     if named:
@@ -196,13 +216,15 @@ def _start(
     log = folder / "mongod.log"
     fixed = address
     for _ in range(5):  # the port may be taken between our look and its start
-        address = fixed or f"127.0.0.1:{_free_port()}"
+        address = fixed or f"127.0.0.1:{free_port()}"
         command = [str(mongod_binary()), "--dbpath", str(folder), "--logpath", str(log)]
         command += ["--bind_ip", "127.0.0.1", "--port", address.partition(":")[2], "--nounixsocket"]
         command += ["--wiredTigerCacheSizeGB", f"{memory.cache_gb:g}", "--oplogSize", f"{memory.oplog_mb}"]
         command += ["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
         # Files of dropped databases are kept for so long, else for five minutes; no test reads further back.
         command += ["--setParameter", "minSnapshotHistoryWindowInSeconds=60"]
+        if memory.is_passing:  # to drop a database waits until the journal is written, by default every 100 ms
+            command += ["--journalCommitInterval", "5"]
         if replica_set:
             command += ["--replSet", replica_set]
         process = subprocess.Popen(
@@ -226,12 +248,6 @@ def _end_with(parent: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _answers(process: subprocess.Popen[bytes], address: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from tests.e2e.server import free_port
+from tests.ports import free_port
 from tests.world import MT
 
 MEDALLION_USER = ("mirror", "secret")

@@ -18,7 +18,8 @@ from taxii_server.settings import load
 from taxii_server.storage.base import Store
 from taxii_server.storage.sqlite import SQLiteStore
 from taxii_server.times import now_position
-from tests.e2e.server import START_S, Server, free_port
+from tests.e2e.server import START_S, Server
+from tests.ports import free_port
 from tests.world import MT
 
 ROOT = Path(__file__).parents[2]

@@ -295,6 +295,8 @@ def test_the_newest_are_found_among_many_with_little_reading(
 
 def test_days_are_counted_up_to_a_bound(own_hub: World, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browsing, "COUNTED_A_DAY", 10)
+    noon = (own_hub.store.present() // browsing.DAY_US + 1) * browsing.DAY_US + browsing.DAY_US // 2
+    monkeypatch.setattr(own_hub.store, "_now", lambda: noon)  # no day ends meanwhile
     collection, _ = browser._visit.collection("api1", RW)
     assert [day.count.number for day in browser.days(collection, 3)] == [0, 0, 0]
     own_hub.post([indicator() for _ in range(10)])

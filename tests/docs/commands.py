@@ -87,9 +87,13 @@ def _run(line: socket.socket, main: Callable[..., object]) -> None:
         while len(asked) < int.from_bytes(size, "big"):
             asked += line.recv(1 << 20)
         arguments, folder, variables = json.loads(asked)
-        for number, descriptor in enumerate(descriptors):
+        for number, (name, descriptor) in enumerate(zip(("stdin", "stdout", "stderr"), descriptors, strict=True)):
             os.dup2(descriptor, number)
             os.close(descriptor)
+            # Anew, as each remembers whether the file that was there could be sought in.
+            before = getattr(sys, name)
+            made = open(number, before.mode, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
+            setattr(sys, name, made)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(variables)

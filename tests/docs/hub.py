@@ -22,7 +22,8 @@ import requests
 from taxii_server.demo.scene import POSTS
 from tests.docs.commands import PYTHON, forking
 from tests.docs.fences import ROOT, Fence
-from tests.e2e.server import START_S, Server, environment, free_port, wait_until
+from tests.e2e.server import START_S, Server, environment, wait_until
+from tests.ports import free_port
 from tests.world import indicator
 
 #: Ids that pages and help texts use in their examples.

@@ -6,23 +6,30 @@ with them, and the workers follow their parent.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from taxii_server.auth.secrets import new_token
+from taxii_server.catalog import read_files
+from taxii_server.service.hub import Hub
+from taxii_server.settings import load
+from taxii_server.storage import open_store
+from tests.ports import free_port
 from tests.world import COLLECTIONS, MT, OPEN_POLICY, PARTNERS, SERVER, audiences, collection, with_limits
 
 START_S = 60.0
@@ -100,9 +107,10 @@ class Server:
         return [program, "--config", str(self.config), "--store", self.store, *arguments]
 
     def cli(self, *arguments: str, status: int = 0, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; it must end with this status."""
+        """Run a command to its end, in a process of its own; it must end with this status."""
+        command = self.command(*arguments)
         done = subprocess.run(
-            self.command(*arguments),
+            [_quick_program() or command[0], *command[1:]],
             capture_output=True,
             text=True,
             env=environment(),
@@ -121,13 +129,23 @@ class Server:
                 time.sleep(KNOWN_S)
         return self.tokens[partner]
 
+    def prepare(self) -> None:
+        """Put the configuration in force and make the tokens of a lane's friends, in this process: each command would
+        be a Python of its own, which takes a second of a processor."""
+        settings = load(self.config, environment={}, flags={"store": self.store})
+        with closing(open_store(self.store)) as store:
+            store.prepare()
+            Hub(settings, store).apply(read_files(settings), "test")
+            for partner in {*FRIENDS} - self.tokens.keys():
+                credential, self.tokens[partner] = new_token(partner)
+                store.save_credential(credential)
+
     # ---- the process
 
     def start(self, workers: int = 2) -> None:
         """Start it, with the tokens of a lane's friends, and wait until it is ready."""
-        self.token(FRIENDS[0])  # the first command puts the configuration in force
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(self.token, FRIENDS[1:]))
+        if not self.tokens.keys() >= {*FRIENDS}:
+            self.prepare()
         self.begin("--workers", str(workers))
         deadline = time.monotonic() + START_S
         while not self._ready():
@@ -193,13 +211,26 @@ class Server:
     @contextmanager
     def only(self, worker: int) -> Iterator[None]:
         """While this lasts, every new connection reaches this one worker: the others are stopped."""
-        others = [pid for pid in self.workers() if pid != worker]
+        with self._stopped(pid for pid in self.workers() if pid != worker):
+            yield
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """While this lasts, no request is answered: all workers are stopped."""
+        with self._stopped(self.workers()):
+            yield
+
+    @staticmethod
+    @contextmanager
+    def _stopped(pids: Iterable[int]) -> Iterator[None]:
+        stopped = []
         try:
-            for pid in others:
+            for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
             yield
         finally:
-            for pid in others:
+            for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
 
     # ---- requests
@@ -255,10 +286,21 @@ def running(
         server.kill()
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+@cache
+def _quick_programs() -> Path:
+    """The folder of a `taxii-server` that has everything imported already: as long as this process lives."""
+    from tests.docs.commands import forking
+
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taxii-commands-"))
+    return stack.enter_context(forking(Path(folder)))
+
+
+def _quick_program() -> str | None:
+    """The program of `_quick_programs`; None in a thread, with whose end the kernel would end it."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return str(_quick_programs() / "taxii-server") if is_main or _quick_programs.cache_info().currsize else None
 
 
 def children(pid: int) -> list[int]:
@@ -277,7 +319,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Any, timeout_s: float = 20.0, what: str = "") -> None:
+def wait_until(condition: Any, timeout_s: float = START_S, what: str = "") -> None:
     """Poll until it holds; a test that waits in vain fails here."""
     deadline = time.monotonic() + timeout_s
     while not condition():

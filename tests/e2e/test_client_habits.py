@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.server import Server, free_port
+from tests.e2e.server import Server
+from tests.ports import free_port
 from tests.world import FIRST, LAST, MT, RW, indicator, malware, relationship
 
 STIX = "application/stix+json; version=2.1"

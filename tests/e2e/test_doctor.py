@@ -25,7 +25,7 @@ from taxii_server.storage.condition import Condition, mongo_condition, sqlite_co
 from taxii_server.storage.sqlite import SQLiteStore
 from taxii_server.times import now_position
 from tests.certificates import DAY, server_certificate
-from tests.e2e.server import free_port
+from tests.ports import free_port
 
 _HOUR_US = 3_600_000_000
 

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from taxii_server.audit import EVENTS
 from taxii_server.logs import FIELDS
 from taxii_server.metering import metrics
-from tests.e2e.server import Server, free_port, running, wait_until
+from tests.e2e.server import Server, running, wait_until
+from tests.ports import free_port
 from tests.world import RW, indicator
 
 URL = f"/api1/collections/{RW}/objects/"

@@ -2,7 +2,8 @@
 
 Every case draws one operation's parameters and body, right or wrong ones, who sends it (a partner, a wrong secret, a
 malformed header, nobody) and what it accepts. Names in the URL are those of things that are there, or drawn.
-Every answer must be one of the description: no 5xx, its status, headers, media type and schema.
+Every answer must be one of the description: no 5xx, its status, headers, media type and schema. A few cases are sent
+every time (CERTAIN), so that each kind of answer comes about.
 
 A failure is printed with its seed; `python -m tests.fuzz --seed N` repeats a run.
 """
@@ -31,7 +32,7 @@ from schemathesis.specs.openapi.checks import (
 
 from taxii_server.web.openapi import describe
 from tests.fuzz.scene import PARTNERS, Scene
-from tests.world import MT, World
+from tests.world import MT, World, indicator
 
 #: A case that takes longer has met something that must not grow so; generous, for a machine that is shared.
 SLOW = timedelta(seconds=30)
@@ -64,6 +65,36 @@ _ACCEPTS = st.sampled_from(
 )
 #: Of a body; None: that of the description. Wrong ones hardly ever come about by themselves.
 _CONTENT_TYPES = st.sampled_from([None] * 3 + ["text/plain"])
+
+
+@dataclass(frozen=True)
+class Certain:
+    """One case of an operation that is sent every time, whatever is drawn beside it, and the status of its answer."""
+
+    operation: str
+    status: int
+    sender: str | None = "owner"
+    accept: str = MT
+    content_type: str = MT
+    names: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    objects: list[Any] | None = None
+
+
+_OBJECTS = "/{api_root}/collections/{name}/objects/"
+#: A case of each kind of answer: what hypothesis draws changes with its release, and may leave one of them out.
+CERTAIN = (
+    Certain(f"GET {_OBJECTS}", 200),
+    Certain(f"POST {_OBJECTS}", 202, objects=[indicator()]),
+    Certain(f"OPTIONS {_OBJECTS}", 204),
+    Certain(f"GET {_OBJECTS}", 400, query={"limit": "many"}),
+    Certain(f"GET {_OBJECTS}", 401, sender=None),
+    Certain(f"POST {_OBJECTS}", 403, sender="reader", objects=[indicator()]),
+    Certain(f"GET {_OBJECTS}", 404, names={"name": "nothing-of-this-name"}),
+    Certain(f"GET {_OBJECTS}", 406, accept="text/html"),
+    Certain(f"POST {_OBJECTS}", 415, content_type="text/plain", objects=[indicator()]),
+    Certain(f"POST {_OBJECTS}", 422, objects=[]),
+)
 
 
 @dataclass
@@ -132,7 +163,26 @@ def fuzz(scene: Scene, operation: Any, cases: int, seed_: int, figures: Figures)
     senders += [(value, False) for value in WRONG]
     is_closed = operation.path not in ("/healthz", "/livez", "/readyz")
     scene.refill()
+    for certain in CERTAIN:
+        if certain.operation == operation.label:
+            _send_certain(scene, operation, certain, figures)
     send()
+
+
+def _send_certain(scene: Scene, operation: Any, certain: Certain, figures: Figures) -> None:
+    names = {each.name: scene.values[each.name] for each in operation.path_parameters}
+    more: dict[str, Any] = {}
+    headers = {"Accept": certain.accept, "Accept-Encoding": "identity"}
+    if certain.sender is not None:
+        headers["Authorization"] = scene.world.basic(certain.sender)
+    if certain.objects is not None:
+        more = {"body": {"objects": certain.objects}, "media_type": MT}
+        headers["Content-Type"] = certain.content_type
+    case = operation.Case(path_parameters=names | certain.names, query=dict(certain.query), **more)
+    response = case.call(headers=headers)
+    figures.add(operation.label, response.status_code)
+    case.validate_response(response, checks=_CHECKS)
+    assert response.status_code == certain.status, f"{certain}: {response.status_code}"
 
 
 def _modes(operation: Any) -> list[GenerationMode]:

@@ -18,9 +18,10 @@ import requests
 from pymongo import MongoClient
 from taxii2client.v21 import Collection, as_pages
 
-from tests.e2e.server import START_S, STOP_S, free_port
+from tests.e2e.server import START_S, STOP_S
 from tests.migrate.peers import python_with_opentaxii
 from tests.migrate.stix import POSTS
+from tests.ports import free_port
 from tests.world import MT
 
 HERE = Path(__file__).parent

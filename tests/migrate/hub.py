@@ -12,8 +12,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from taxii_server.cli import main
-from tests.e2e.server import free_port
 from tests.migrate.conftest import process, walk
+from tests.ports import free_port
 
 
 def command(*arguments: str | Path) -> list[str]:

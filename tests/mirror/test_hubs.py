@@ -14,15 +14,13 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import make_server
 
-from taxii_server.auth.secrets import new_token
-from taxii_server.catalog import read_files
 from taxii_server.mirror import state as states
 from taxii_server.mirror.run import Surroundings
 from taxii_server.mirror.running import job_of
 from taxii_server.service.hub import Hub
 from taxii_server.settings import load
 from taxii_server.storage import open_store
-from tests.e2e.server import FRIENDS, Server, environment, lane, wait_until
+from tests.e2e.server import Server, environment, lane, wait_until
 from tests.mirror.conftest import Hub as OurHub
 from tests.peers import MEDALLION_USER, medallion
 from tests.world import indicator, malware
@@ -32,7 +30,6 @@ from tests.world import indicator, malware
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The hub of another organisation."""
     made = Server(tmp_path_factory.mktemp("upstream"), settings="max_page = 50\ndefault_page = 50")
-    prepare(made)
     try:
         made.start(workers=1)
         yield made
@@ -55,17 +52,6 @@ def there(upstream_lanes: Iterator[int]) -> int:
 def token(upstream: Server, tmp_path: Path) -> str:
     """A file with a token of the other hub."""
     return secret(tmp_path / "token", upstream.token("rw"))
-
-
-def prepare(server: Server) -> None:
-    """Put the configuration of a server in force and make its tokens, in this process: quicker than by commands."""
-    settings = load(server.config, environment={}, flags={"store": server.store})
-    with closing(open_store(server.store)) as store:
-        store.prepare()
-        Hub(settings, store).apply(read_files(settings), "test")
-        for partner in FRIENDS:
-            credential, server.tokens[partner] = new_token(partner)
-            store.save_credential(credential)
 
 
 def progress(server: Server) -> dict[str, int]:
@@ -111,10 +97,11 @@ def test_a_pull_that_is_killed_goes_on_and_loses_nothing(upstream: Server, hub: 
 
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
     wait_until(lambda: stored() > 0, what="the pull is under way")
-    with pytest.raises(states.Busy, match=f"{process.pid}"):
-        hub.pull(url, here, token_file=token)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it was at its end already"
+    with upstream.standing_still():  # else it may come to its end before it is killed
+        with pytest.raises(states.Busy, match=f"{process.pid}"):
+            hub.pull(url, here, token_file=token)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was at its end already"
     assert 0 < stored() < 150
     report = hub.pull(url, here, token_file=token)
     assert (report.complete, report.error) == (True, "")
@@ -254,7 +241,7 @@ def test_a_service_runs_every_mirror_and_one_that_fails_stops_no_other(
 
     write(0)
     log = tmp_path / "log"
-    prepare(own)
+    own.prepare()
     with log.open("wb") as stream:
         process = subprocess.Popen(own.command("mirror", "run"), stdout=stream, stderr=stream, env=environment())
     try:

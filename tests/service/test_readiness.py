@@ -58,10 +58,11 @@ def test_what_nobody_foresaw_is_not_ready_and_tells_no_more_than_its_kind(
 
 
 def test_a_store_that_hangs_holds_nobody_up_and_is_looked_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on, looks = threading.Event(), []
+    go_on, hanging, looks = threading.Event(), threading.Event(), []
 
     def hang(self: SQLiteHealth, timeout_s: float) -> None:
         looks.append(1)
+        hanging.set()
         go_on.wait(60)
 
     monkeypatch.setattr(SQLiteHealth, "check", hang)
@@ -69,6 +70,7 @@ def test_a_store_that_hangs_holds_nobody_up_and_is_looked_at_once(site: Site, mo
     checked = ready(site)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: checked.problem(), range(16)))
+    assert hanging.wait(60)
     assert set(answers) == {"the store does not answer within 0.05 s"}
     assert len(looks) == 1
     go_on.set()

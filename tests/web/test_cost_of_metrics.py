@@ -22,7 +22,9 @@ CALLS_OF_WRITING = 26
 
 
 @pytest.fixture
-def meter(tmp_path: Path) -> Iterator[PrometheusMeter]:
+def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrometheusMeter]:
+    # The meter sets it: servers that later tests start would share its folder.
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     made = open_meter(tmp_path)
     yield made
     made.remove()
