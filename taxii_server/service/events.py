@@ -12,7 +12,8 @@ An event says about itself, in the log:
 * `opened`: records that a write of their submitter brought back;
 * `arrived`: records that came with the event, and brought back what refers to them;
 * `gone`: ids of which the last record was deleted, or the last one but for those of one submitter: what refers to
-  something unknown is not hidden, nor from somebody what refers to something that nobody else holds.
+  something unknown is not hidden, nor from somebody what refers to something that nobody else holds. And ids under an
+  embargo that are hidden instead: nobody waits for them any more.
 """
 
 from __future__ import annotations

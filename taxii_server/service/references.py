@@ -321,17 +321,21 @@ class References:
         return self._counts(record) and self._delay(record) <= self._lags.get(record.id, 0)
 
     def _gone(self) -> dict[str, int]:
-        """The ids in sight of which all that others posted was deleted once, and since which place they hide nothing.
+        """The ids that hide nothing since an event, and its place.
 
-        Also those that were posted again afterwards: what refers to them came into sight when they went.
+        All that others posted of them was deleted, also where it was posted again afterwards: what refers to them came
+        into sight when they went. Or nobody waits for them any more, because they are hidden.
         """
         book = self._book.gone
+
+        def is_bare(id_: str, records: Sequence[Record]) -> bool:
+            was_left = all(record.position > book[id_] or self.is_own(record) for record in records)
+            return was_left and (not records or any(map(self._counts, records)))
+
         return {
             id_: book[id_]
             for id_, records in self.records.items()
-            if id_ in book
-            and (id_ in self._hidden or all(record.position > book[id_] or self.is_own(record) for record in records))
-            and (id_ in self._hidden or not records or any(map(self._counts, records)))
+            if id_ in book and (id_ in self._hidden or is_bare(id_, records))
         }
 
     def _spread(

@@ -134,11 +134,16 @@ def _compare(draft: Draft, members: Sequence[_Member], drafts: Sequence[Draft]) 
         if other.digest == draft.digest:
             return Outcome(stored=False, version=other.version, same_as=member.index)
         if draft.version_key is not None and member.version_key == draft.version_key:
+            advice = (
+                "A marking-definition never changes: post another one, with an id of its own"
+                if draft.type == "marking-definition"
+                else "Give the change a later 'modified'"
+            )
             return Outcome(
                 stored=False,
                 version=draft.version,
                 conflict=f"you already posted {draft.id} version {draft.version} with other content; "
-                "the first one stays. Give the change a later 'modified'",
+                f"the first one stays. {advice}",
             )
     return Outcome(stored=True, version=draft.version)
 

@@ -163,7 +163,13 @@ def _explain(error: Any) -> tuple[str, str]:
     if kind.name == "additionalProperties":
         return _path([*steps, kind.unexpected[0]]), "the OASIS schema allows no property of this name here"
     message = error.message
-    if kind.name == "not":
+    if kind.name == "not" and steps == ["definition_type"] and error.instance == "tlp":
+        # No other branch of the schema fitted: one of its many small differences, which would be told as one of type.
+        message = (
+            "it is none of the four TLP markings of STIX 2.1, 7.2.1.4, in which each value is fixed (`created` is"
+            " 2017-01-20T00:00:00.000Z, nobody is the creator). Leave it out: everybody knows them"
+        )
+    elif kind.name == "not":
         message = f"{shown(error.instance)} is what the OASIS schema forbids: {orjson.dumps(kind.schema).decode()}"
     elif len(message) > _MESSAGE_MAX_CHARS:
         message = f"{shown(error.instance)} does not hold against {kind.name} of the OASIS schema"

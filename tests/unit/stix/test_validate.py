@@ -279,6 +279,19 @@ SCHEMA_REFUSES: dict[str, tuple[dict[str, Any], str, str]] = {
         "definition.tlp",
         '"clear" is not one of "white"',
     ),
+    "a TLP marking of another time": (
+        {
+            "type": "marking-definition",
+            "spec_version": "2.1",
+            "id": "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9",
+            "created": "2020-01-20T00:00:00.000Z",
+            "name": "TLP:WHITE",
+            "definition_type": "tlp",
+            "definition": {"tlp": "white"},
+        },
+        "definition_type",
+        "everybody knows them",
+    ),
     "labels of a STIX 2.0 indicator": (
         _without("spec_version") | {"modified": "2016-03-29T20:52:52.716Z"},
         "labels",
