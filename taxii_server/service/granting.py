@@ -38,8 +38,8 @@ class Granting:
         self._judges_anew = old is not None and _modes(old) != _modes(new)
         #: whether what lists something hidden can be read without it
         self._derives = new.catalog.policy.defaults.refs_lists == "derive"
-        self._gained: dict[Facets, frozenset[str]] = {}
-        self._waited: dict[Facets, Mapping[str, int]] = {}
+        #: facets -> who gains them, and who waited for them in vain
+        self._judged: dict[Facets, tuple[frozenset[str], Mapping[str, int]]] = {}
         self._classes: dict[int, EventClass] = {}
         self._found = Newcomers(self._key_of)
         #: positions of records that others hid, by references in lists or as newer versions, and hide no longer
@@ -119,26 +119,22 @@ class Granting:
 
     def _gain(self, facets: Facets) -> frozenset[str]:
         """The audiences that can read something with these facets, and could not, or not so early or so wholly."""
-        if self._old is None or self._same_policy:
-            return frozenset()
-        if facets not in self._gained:
-            old, new = (self._access(sights, facets) for sights in (self._old, self._new))
-            self._gained[facets] = frozenset(
-                audience for audience, access in new.items() if _is_more(access, old.get(audience))
-            )
-        return self._gained[facets]
+        return self._judge(facets)[0]
 
     def _waits(self, facets: Facets) -> Mapping[str, int]:
         """The audiences that can read nothing with these facets any more and would have later, and with which delay, in
         µs: what lists such an object had to wait as long, and comes without it now."""
-        if self._old is None or self._same_policy or not self._derives:
-            return {}
-        if facets not in self._waited:
+        return self._judge(facets)[1] if self._derives else {}
+
+    def _judge(self, facets: Facets) -> tuple[frozenset[str], Mapping[str, int]]:
+        if self._old is None or self._same_policy:
+            return frozenset(), {}
+        if facets not in self._judged:
             old, new = (self._access(sights, facets) for sights in (self._old, self._new))
-            self._waited[facets] = {
-                audience: access.delay_us for audience, access in old.items() if access.delay_us and audience not in new
-            }
-        return self._waited[facets]
+            gained = frozenset(audience for audience, access in new.items() if _is_more(access, old.get(audience)))
+            waited = {name: access.delay_us for name, access in old.items() if access.delay_us and name not in new}
+            self._judged[facets] = gained, waited
+        return self._judged[facets]
 
     def _access(self, sights: Sights, facets: Facets) -> dict[str, Access]:
         named = sights.in_words(facets)
