@@ -11,10 +11,12 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from taxii_server.errors import ConfigError, StorageError
+from taxii_server.metering import TASK_OK, TASK_RUN
 from taxii_server.model import EventPlan, PageQuery, Record
 from taxii_server.service.events import EventClass, EventFacts
 from taxii_server.service.hub import Hub
@@ -186,9 +188,12 @@ class Twins:
                 is_done, failure = False, str(error)
                 if not failed_before:
                     _log.warning("what others' copies bring into sight is found later: %s", error)
-            except Exception:  # noqa: BLE001 - the thread must outlive what nobody foresaw
-                is_done = False
+            except Exception as error:  # noqa: BLE001 - the thread must outlive what nobody foresaw
+                is_done, failure = False, f"unexpected {type(error).__name__}"
                 _log.exception("what others' copies bring into sight could not be found")
+            if is_done or failure:
+                self._hub.meter.set(TASK_RUN, time.time(), "twins")
+                self._hub.meter.set(TASK_OK, is_done, "twins")
             if not is_done:
                 self._stop.wait(_AGAIN_S)
                 self._wake.set()
