@@ -176,6 +176,7 @@ class Sights:
         about = self._judged_in(definitions, reachable)
         found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment, failed=failed)
         own, later = self._granted_by(audience, found, events)
+        new_events = [event for event in events if event.number > known.length]
         return Sight(
             audience=audience,
             length=length,
@@ -185,8 +186,11 @@ class Sights:
             carried=frozenset(carried),
             since={**known.since, **{number: event.base for number, event in own.items()}},
             later={**known.later, **later},
-            reached={feed: event.base for event in events for feed in event.reach.get(audience, ())},
-            events=frozenset(event.base for event in events if event.classes_for(audience, None)),
+            reached={
+                **known.reached,
+                **{feed: event.base for event in new_events for feed in event.reach.get(audience, ())},
+            },
+            events=known.events.union(event.base for event in new_events if event.classes_for(audience, None)),
             delays=policy.delays(),
             settled=known.settled.union(number for number, access in found.items() if self._is_settled(number, access)),
         )

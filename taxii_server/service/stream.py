@@ -11,8 +11,10 @@ chose, so it is given out only when the store's clock has passed that place: the
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from taxii_server.model import POSITION_MAX, Page, PageQuery, Record, Removal
@@ -140,7 +142,7 @@ class Stream:
 
     def is_plain(self, after: int) -> bool:
         """True when everything behind this place stands at its own position."""
-        return not self._shifts and not any(event.end > after for event in self._events)
+        return not self._shifts and not (self._events and self._events[-1].end > after)
 
     def batch(self, query: PageQuery, after: int, stride: int) -> Batch:
         """Up to `stride` rows after this place that satisfy the query, whose labels and bounds are not looked at.
@@ -207,12 +209,14 @@ class Stream:
     # ---- pieces
 
     def _piece(self, after: int) -> _Piece:
-        for event in self._events:
-            if after < event.base - 1:
-                return _Piece(after, event.base, None)
-            if after < event.end or after == event.base - 1:
-                return _Piece(after, event.end + 1, event)
-        return _Piece(after, POSITION_MAX, None)
+        # Bands follow each other, and nearly all who poll have passed them all.
+        number = bisect_right(self._events, after, key=attrgetter("end"))
+        if number == len(self._events):
+            return _Piece(after, POSITION_MAX, None)
+        event = self._events[number]
+        if after < event.base - 1:
+            return _Piece(after, event.base, None)
+        return _Piece(after, event.end + 1, event)
 
     def _read(self, piece: _Piece, query: PageQuery, stride: int) -> Batch:
         """The rows of a piece that are not delayed."""
