@@ -22,10 +22,10 @@ from taxii_server.auth.shared import Table
 from taxii_server.auth.token import BearerScheme
 from taxii_server.metering import GROUP_SIZE, NO_METER, Meter
 from taxii_server.policy import Audience
+from taxii_server.service.arrivals import Arrivals
 from taxii_server.service.hub import Hub
 from taxii_server.service.readiness import KEPT_S, Readiness
 from taxii_server.service.refresh import Refresher
-from taxii_server.service.twins import Twins
 from taxii_server.service.upkeep import Upkeep
 from taxii_server.settings import Settings
 from taxii_server.storage import store_of
@@ -138,11 +138,11 @@ def create_app(
         if background:
             counter.start()
     upkeep = app.extensions["taxii_server.upkeep"] = Upkeep(hub)
-    twins = app.extensions["taxii_server.twins"] = Twins(hub)
-    refresher.noticed = twins.notice
+    arrivals = app.extensions["taxii_server.arrivals"] = Arrivals(hub)
+    refresher.noticed = arrivals.notice
     if background:
         upkeep.start()
-        twins.start()
+        arrivals.start()
     return app
 
 

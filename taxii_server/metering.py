@@ -184,7 +184,7 @@ MONGO_OPLOG = _looked_up(
 
 TASK_RUN = _gauge(
     "taxii_task_last_run_timestamp_seconds",
-    "When a task of this server last ended: upkeep, twins, relabel, count.",
+    "When a task of this server last ended: upkeep, arrivals, relabel, count.",
     ("task",),
     mode="mostrecent",
 )

@@ -254,7 +254,7 @@ def world(folder: Path, store: str | None = None, **more: Any) -> Iterator[World
 
 def stop_threads(app: Flask) -> None:
     """End what an application with `background` does by itself, before its store is closed."""
-    for name in ("refresher", "twins", "upkeep"):
+    for name in ("arrivals", "refresher", "upkeep"):
         app.extensions[f"taxii_server.{name}"].stop()
 
 

@@ -118,8 +118,8 @@ class Book:
         self.labels: dict[int, Label] = {}
         #: the labels of records that may be the latest readable version of their id
         self.latest: set[int] = set()
-        #: the labels of records whose id others hold as well
-        self.twins: set[int] = set()
+        #: the labels of records that are not the only ones of their id
+        self.crowded: set[int] = set()
         #: the labels of marking-definitions, ascending: who reads them depends on other labels (policy design, C12)
         self.definitions: list[int] = []
         self.meanings = Meanings.empty()
@@ -289,8 +289,8 @@ class Book:
             self.definitions.append(number)
         if _TELLING & key.flags:
             self.latest.add(number)
-        if Flags.TWIN & key.flags:
-            self.twins.add(number)
+        if key.flags != ONLY:
+            self.crowded.add(number)
         self.labels[number] = Label(number, key, exact)
         if exact:
             self._numbers.setdefault(key, number)

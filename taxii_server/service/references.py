@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from taxii_server.catalog import Catalog
-from taxii_server.model import Record
+from taxii_server.model import POSITION_MAX, Record
 from taxii_server.service.book import Behind, Book, LabelKey
 from taxii_server.service.events import Event
 from taxii_server.service.sight import Sight
@@ -32,7 +32,17 @@ _NOTHING: Mapping[str, int] = {}
 class References:
     """Answers for one audience and one page. Remembers what it looked up."""
 
-    def __init__(self, store: Store, book: Book, catalog: Catalog, sight: Sight) -> None:
+    def __init__(
+        self,
+        store: Store,
+        book: Book,
+        catalog: Catalog,
+        sight: Sight,
+        cut_id: str = "",
+        before: int = POSITION_MAX,
+    ) -> None:
+        """Of `cut_id`, only the records `before` this position count: as it was before the others came."""
+        self._cut_id, self._before = cut_id, before
         self._store = store
         self._book = book
         self._policy = catalog.policy
@@ -40,7 +50,7 @@ class References:
         self._derives = catalog.policy.defaults.refs_lists == "derive"
         self.governed = catalog.policy.defaults.versions != "independent"
         #: whether anything of this audience stands elsewhere than at its own position
-        self.moves = bool(sight.events or sight.reached or book.opened or book.arrived or book.gone)
+        self.moves = bool(sight.events or sight.reached or sight.since or sight.later)
         self.waits = bool(sight.delays) and any(access.delay_us for access in sight.access.values())
         #: what is known: the records of these ids, and the newest of each submitter
         self.records: dict[str, list[Record]] = {}
@@ -246,7 +256,10 @@ class References:
             some = ids[start : start + _IDS_PER_LOOKUP]
             found = self._store.lookup(some)
             for id_ in some:
-                records = self.records[id_] = found.get(id_, [])
+                records = found.get(id_, [])
+                if id_ == self._cut_id:
+                    records = [record for record in records if record.position < self._before]
+                self.records[id_] = records
                 for record in sorted(records, key=age):
                     self._newest[id_, record.submitter] = record
                 yield records

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from taxii_server.model import Draft, EventPlan, Record
+from taxii_server.model import EventPlan, Record
 from taxii_server.policy import Facets
 from taxii_server.service.book import LabelKey
 from taxii_server.service.events import EVERYBODY, EventClass, EventFacts
 from taxii_server.service.newcomers import NOBODY, Newcomers
-from taxii_server.service.versions import age, age_of_draft
+from taxii_server.service.versions import age
 from taxii_server.storage.base import Inside, Plan
 
 #: The audiences that read a record with these facets, the second those of the newest version where they differ,
@@ -85,9 +85,7 @@ def with_reopening(
     for number, (draft, _) in enumerate(plan.inserts):
         arrivals.setdefault((draft.id, draft.submitter), []).append(number)
     for key, records in groups.items():
-        new = arrivals.get(key, ())
-        _look(key[0], records, new, plan, read_by, found)
-        _look_at_references(key[0], records, new, plan, read_by, found, governed=granted is not None)
+        _look(key[0], records, arrivals.get(key, ()), plan, read_by, found)
         if granted is not None:
             _look_at_governor(key[0], records, plan, key_of, readers, granted, found)
     for id_, records in present.items():
@@ -137,38 +135,6 @@ def _look(
             found.show(id_)
 
 
-def _look_at_references(
-    id_: str,
-    records: Sequence[Record],
-    inserted: Sequence[int],
-    plan: Plan,
-    read_by: Callable[[int], Mapping[str, int]],
-    found: _Reopened,
-    *,
-    governed: bool,
-) -> None:
-    """Find a new version that leaves out a reference of the newest one, and the older ones that came back by that.
-
-    What is not referred to any more may have been hidden from somebody. Whether it was is not asked: the work of a
-    write would tell of it. Who had the object before, and what refers to it, finds that where it was; the older
-    versions come once more.
-    """
-    newest = max(records, key=age)
-    ages = {number: age_of_draft(plan.inserts[number][0], number) for number in inserted}
-    new = max((number for number in inserted if ages[number] > age(newest)), key=ages.__getitem__, default=None)
-    if new is None:
-        return
-    draft, label = plan.inserts[new]
-    dropped = _references(newest) - _references(draft)
-    if not dropped or not read_by(label):
-        return
-    found.show(id_)
-    if new not in found.arrivals:
-        found.arrivals.append(new)
-    back = [record.position for record in records if governed and dropped - _references(record)]
-    found.records += [position for position in back if position not in found.records]
-
-
 def _look_at_governor(
     id_: str,
     records: Sequence[Record],
@@ -203,12 +169,8 @@ def _bring(found: _Reopened, record: Record, audiences: Collection[str]) -> None
     """Let a stored record, and what refers to it, come for these."""
     if audiences:
         readers = EventClass(frozenset(audiences))
-        found.for_some[record.position] = readers
+        found.for_some[record.position] = readers.united(found.for_some.get(record.position, NOBODY))
         found.show(record.id, readers)
-
-
-def _references(version: Record | Draft) -> frozenset[str]:
-    return frozenset((*version.hard_refs, *version.soft_refs))
 
 
 def _is_more(now: Mapping[str, int], before: Mapping[str, int]) -> bool:

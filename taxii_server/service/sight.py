@@ -175,7 +175,8 @@ class Sights:
                 carried.update(facets.markings, _left_in(found[number].removal, facets))
         about = self._judged_in(definitions, reachable)
         found |= allowed(policy, audience, about, meanings, frozenset(carried), self.moment, failed=failed)
-        own, later = self._granted_by(audience, found, events)
+        # Most events grant nothing: they are of writes. Each label is compared with those that do.
+        own, later = self._granted_by(audience, found, tuple(event for event in events if audience in event.grants))
         new_events = [event for event in events if event.number > known.length]
         return Sight(
             audience=audience,
@@ -227,7 +228,7 @@ class Sights:
 
     def granted_behind(self, facets: Facets, place: int) -> frozenset[str]:
         """The audiences that an event behind this place let read what has these facets."""
-        late = tuple(event for event in self._book.events if event.base > place)
+        late = tuple(event for event in self._book.events if event.grants and event.base > place)
         audiences = {audience for event in late for audience in event.grants}
         return frozenset(audience for audience in audiences if self._last_grant(audience, facets, late) is not None)
 

@@ -19,8 +19,6 @@ from taxii_server.storage.base import Plan
 
 #: Orders versions that have no time of their own yet (observables of this write) behind all others, in their order.
 _NEWEST = "~{:09}"
-#: Drafts arrive after every record, in their order.
-_ARRIVAL = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +115,8 @@ def _stored(record: Record, facets: Facets) -> _Member:
 
 
 def _drafted(draft: Draft, facets: Facets, index: int) -> _Member:
-    key = _key_of(draft, index)
+    key = _NEWEST.format(index) if draft.version_key is None else draft.version_key
     return _Member(draft.collection, draft.submitter, draft.spec_version, key, facets, index=index)
-
-
-def _key_of(draft: Draft, index: int) -> str:
-    return _NEWEST.format(index) if draft.version_key is None else draft.version_key
 
 
 def _compare(draft: Draft, members: Sequence[_Member], drafts: Sequence[Draft]) -> Outcome:
@@ -216,13 +210,8 @@ def _governor(member: _Member, newest_of_submitter: Mapping[str, _Member]) -> Fa
 
 
 def _age(member: _Member) -> tuple[str, str, int]:
-    arrival = _ARRIVAL + (member.index or 0)
+    arrival = 2**63 + (member.index or 0)  # drafts arrive after every record, in their order
     return age(member.record) if member.record else (member.version_key, member.spec_version, arrival)
-
-
-def age_of_draft(draft: Draft, index: int) -> tuple[str, str, int]:
-    """As `age`, of the draft that stands at this index of a write."""
-    return _key_of(draft, index), draft.spec_version, _ARRIVAL + index
 
 
 def age(record: Record) -> tuple[str, str, int]:

@@ -14,7 +14,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
-from taxii_server.service.twins import Twins
+from taxii_server.service.arrivals import Arrivals
 from taxii_server.storage.mongo import MongoStore
 from tests.leaks import scene
 from tests.leaks.hub import LeakHub, Texts
@@ -190,9 +190,9 @@ def test_posts_cost_the_same_commands_whether_or_not_they_meet_something_hidden(
 
 
 def test_a_post_costs_the_same_commands_whatever_refers_to_a_hidden_object_of_the_same_id(hubs, mongo_client):
-    """What comes into sight by such a post is found afterwards (service/twins.py)."""
-    twins = [Twins(hub.app.extensions["taxii_server"]) for hub in hubs]
-    for hub, each in zip(hubs, twins, strict=True):
+    """What comes into sight by such a post is found afterwards (service/arrivals.py)."""
+    looks = [Arrivals(hub.app.extensions["taxii_server"]) for hub in hubs]
+    for hub, each in zip(hubs, looks, strict=True):
         assert each.tick()
         for number in (2, 3):  # labels of a second lineage
             _post(hub, "bob", indicator(f"hidden {number}"))
@@ -207,6 +207,6 @@ def test_a_post_costs_the_same_commands_whatever_refers_to_a_hidden_object_of_th
     # When it was found, the reads of who posted it cost what they did.
     reads = [OBJECTS + query for query in ("?limit=100", f"?added_after={AFTER}", "?added_after=2030-01-01T00:00:00Z")]
     before = [_cost(hubs[0], mongo_client, path) for path in reads]
-    assert [each.tick() for each in twins] == [True, True]
+    assert [each.tick() for each in looks] == [True, True]
     assert [len(hub.app.extensions["taxii_server"].book.events) for hub in hubs] == [1, 0]
     assert [_cost(hubs[0], mongo_client, path) for path in reads] == before

@@ -44,7 +44,7 @@ class Commands(CommandListener):
         self.is_on = False
 
     def add(self, name: str) -> None:
-        if threading.current_thread().name not in ("refresher", "twins", "upkeep"):
+        if threading.current_thread().name not in ("arrivals", "refresher", "upkeep"):
             self.names.append(name)
 
     def started(self, event: Any) -> None:
@@ -75,7 +75,7 @@ class Cost:
         self._writer = {"Accept": MT, "Content-Type": MT, "Authorization": world.basic("rw")}
         self.app = create_app(world.settings, store)
         # They begin when it suits them, which may be in the middle of a count.
-        for name in ("twins", "upkeep"):
+        for name in ("arrivals", "upkeep"):
             self.app.extensions[f"taxii_server.{name}"].stop()
         self.client: FlaskClient = self.app.test_client()
 

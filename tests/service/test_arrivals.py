@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from taxii_server.auth.directory import Directory
+from taxii_server.service.arrivals import Arrivals
 from taxii_server.service.refresh import Refresher
-from taxii_server.service.twins import Twins
 from taxii_server.storage.sqlite import SQLiteStore
 from tests.service.site import ALL_V, Site, report, versions
 from tests.service.test_brought_back import NEW, OLD, SECRET
@@ -22,7 +22,7 @@ from tests.world import malware, new_id
 @pytest.fixture
 def secret(site: Site) -> dict[str, Any]:
     """An object of Alice's that Carol may not read."""
-    Twins(site.hub).tick()
+    Arrivals(site.hub).tick()
     site.apply(policy=SECRET)
     return malware(labels=["secret"])
 
@@ -42,9 +42,9 @@ def test_what_refers_to_an_object_comes_with_the_copy_that_can_be_read(site: Sit
     pollers = posted(site, secret, refers, further)
     site.store("bob", "bob-box", malware(secret["id"]))
     assert pollers["carol"].poll() == [secret["id"]]
-    assert Twins(site.hub).tick()
+    assert Arrivals(site.hub).tick()
     assert pollers["carol"].poll() == [refers["id"], further["id"]]
-    assert Twins(site.hub).tick()
+    assert Arrivals(site.hub).tick()
     assert [each.poll() for each in pollers.values()] == [[], [secret["id"]], []]
     assert sorted(site.ids("carol")) == sorted(pollers["carol"].got)
 
@@ -56,7 +56,7 @@ def test_older_versions_come_with_the_newer_one_that_refers_to_it(site: Site, se
     assert not [each for each in site.walk("carol") if each.id == id_]
     after = site.hub.store.clock()
     site.store("bob", "bob-box", malware(secret["id"]))
-    Twins(site.hub).tick()
+    Arrivals(site.hub).tick()
     found = site.page("carol", "all", added_after=after, filters=versions(ALL_V), limit=100)
     assert sorted(each.version for each in found.items if each.id == id_) == [OLD, NEW]
 
@@ -66,7 +66,7 @@ def test_a_copy_that_does_not_refer_to_what_is_hidden(site: Site, secret: dict[s
     refers = report([first["id"]], new_id("report"))
     pollers = posted(site, secret, first, refers)
     site.store("bob", "bob-box", other := malware(), report([other["id"]], first["id"]))
-    Twins(site.hub).tick()
+    Arrivals(site.hub).tick()
     assert pollers["carol"].poll() == [other["id"], first["id"], refers["id"]]
     assert refers["id"] not in pollers["bob"].poll() + pollers["alice"].poll()
 
@@ -79,19 +79,19 @@ def test_nothing_is_written_where_nobody_gains(site: Site, secret: dict[str, Any
     site.store("bob", "bob-box", malware(known["id"]), malware(secret["id"], labels=["secret"]))
     labels = site.hub.store.state().log_length - length
     clock = site.hub.store.clock()
-    assert Twins(site.hub).tick()
+    assert Arrivals(site.hub).tick()
     assert site.hub.store.state().log_length == length + labels
     assert site.hub.store.clock() == clock
 
 
 def test_a_copy_brings_nothing_to_its_own_submitter(site: Site) -> None:
-    Twins(site.hub).tick()
+    Arrivals(site.hub).tick()
     site.apply(policy=SECRET.replace('audience = "carol"', 'audience = "bob"'))
     secret = malware(labels=["secret"])
     refers = report([secret["id"]], new_id("report"))
     pollers = posted(site, secret, refers)
     site.store("bob", "bob-box", malware(secret["id"]))
-    Twins(site.hub).tick()
+    Arrivals(site.hub).tick()
     # Whoever guesses an id could post it.
     assert refers["id"] not in pollers["bob"].poll()
     assert refers["id"] not in site.ids("bob")
@@ -100,11 +100,11 @@ def test_a_copy_brings_nothing_to_its_own_submitter(site: Site) -> None:
 def test_one_process_looks_at_a_time_and_the_next_one_goes_on(site: Site, secret: dict[str, Any]) -> None:
     refers = report([secret["id"]], new_id("report"))
     pollers = posted(site, secret, refers)
-    dead, other = Twins(site.hub), Twins(site.worker())
-    assert site.hub.store.chores.take("twins", dead._holder, 30_000_000)
+    dead, other = Arrivals(site.hub), Arrivals(site.worker())
+    assert site.hub.store.chores.take("arrivals", dead._holder, 30_000_000)
     site.store("bob", "bob-box", malware(secret["id"]))
     assert not other.tick()
-    site.hub.store.chores.give_back("twins", dead._holder)
+    site.hub.store.chores.give_back("arrivals", dead._holder)
     assert other.tick()
     assert pollers["carol"].poll() == [secret["id"], refers["id"]]
 
@@ -113,9 +113,9 @@ def test_a_server_looks_when_something_came(site: Site, secret: dict[str, Any]) 
     refers = report([secret["id"]], new_id("report"))
     pollers = posted(site, secret, refers)
     hub = site.worker()
-    twins, refresher = Twins(hub), Refresher(hub, Directory(), 0)
-    refresher.noticed = twins.notice
-    twins.start()
+    arrivals, refresher = Arrivals(hub), Refresher(hub, Directory(), 0)
+    refresher.noticed = arrivals.notice
+    arrivals.start()
     try:
         refresher.tick()
         site.store("bob", "bob-box", malware(secret["id"]))
@@ -124,7 +124,7 @@ def test_a_server_looks_when_something_came(site: Site, secret: dict[str, Any]) 
             refresher.tick()
             got += pollers["carol"].poll()
     finally:
-        twins.stop()
+        arrivals.stop()
     assert got == [secret["id"], refers["id"]]
 
 
@@ -139,7 +139,7 @@ class Crowded(Rewritten):
 
     def step(self) -> str:
         told = super().step()
-        assert Twins(self.site.hub).tick()
+        assert Arrivals(self.site.hub).tick()
         return told
 
 
