@@ -129,8 +129,8 @@ class Book:
         self.opened: dict[int, int] = {}
         #: position of a record whose arrival brought back what refers to it -> the place where that stands
         self.arrived: dict[int, int] = {}
-        #: id of which nothing is left -> the place where what refers to it stands since then
-        self.gone: dict[str, int] = {}
+        #: id of which nothing is left, for some at least -> the places where what refers to it stands since then
+        self.gone: dict[str, tuple[int, ...]] = {}
         #: epoch of the newest catalog that the log tells of
         self.epoch = 0
         #: how many entries of the log are known; readers compare it with a page's horizon
@@ -268,7 +268,8 @@ class Book:
         for event in events:
             self.opened.update(event.opened)
             self.arrived.update(event.arrived)
-            self.gone.update(event.gone)
+            for id_, place in event.gone.items():
+                self.gone[id_] = (*self.gone.get(id_, ()), place)
             self.epoch = event.epoch or self.epoch
         self.events += tuple(event for event in events if not event.is_silent())
         if grown or markings or any(event.changes_sight() for event in events):

@@ -334,22 +334,21 @@ class References:
         return self._counts(record) and self._delay(record) <= self._lags.get(record.id, 0)
 
     def _gone(self) -> dict[str, int]:
-        """The ids that hide nothing since an event, and its place.
+        """The ids that hide nothing since an event for this audience, and its place.
 
         All that others posted of them was deleted, also where it was posted again afterwards: what refers to them came
         into sight when they went. Or nobody waits for them any more, because they are hidden.
         """
-        book = self._book.gone
-
-        def is_bare(id_: str, records: Sequence[Record]) -> bool:
-            was_left = all(record.position > book[id_] or self.is_own(record) for record in records)
-            return was_left and (not records or any(map(self._counts, records)))
-
-        return {
-            id_: book[id_]
-            for id_, records in self.records.items()
-            if id_ in book and (id_ in self._hidden or is_bare(id_, records))
-        }
+        gone = self._book.gone
+        found: dict[str, int] = {}
+        for id_ in self.records.keys() & gone.keys():
+            place = max(self._sight.events.intersection(gone[id_]), default=0)
+            records = self.records[id_]
+            was_left = all(record.position > place or self.is_own(record) for record in records)
+            is_bare = was_left and (not records or any(map(self._counts, records)))
+            if place and (is_bare or id_ in self._hidden):
+                found[id_] = place
+        return found
 
     def _spread(
         self, own: Callable[[Record], int], counts: Callable[[Record], bool], known: Mapping[str, int] = _NOTHING

@@ -63,7 +63,7 @@ def tagged(request: Request, response: Response, tag: Callable[[bytes], str]) ->
         return response
     etag = tag(response.get_data())
     response.set_etag(etag, weak=True)
-    if request.if_none_match.is_weak(etag):
+    if request.if_none_match.contains_weak(etag):
         response.status_code = 304
         response.set_data(b"")
     return response
