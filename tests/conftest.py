@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from pymongo import MongoClient
 
+from taxii_server.storage import mongo_whole
 from tests.mongo import mongo_server, with_database
 
 # The suites of the storage contract explain their assertions like a test file. Here, because tests of other folders
@@ -70,6 +71,12 @@ def logs_are_left_as_they_were() -> Iterator[None]:
     yield
     logger.setLevel(before[0])
     logger.propagate, logger.handlers[:] = before[1:]
+
+
+@pytest.fixture(autouse=True)
+def nobody_reads_when_a_restore_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a restore into MongoDB need not wait for who does."""
+    monkeypatch.setattr(mongo_whole, "QUIET_S", 0.0)
 
 
 @pytest.fixture(scope="session")

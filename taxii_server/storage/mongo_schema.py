@@ -307,6 +307,12 @@ def new_era() -> str:
     return secrets.token_hex(8)
 
 
+def end_era(database: Database[Document]) -> bool:
+    """Let every process that knows this database refuse its pages from now on; whether there is a record."""
+    database["records"].update_one({"_id": _MARKER_ID}, {"$set": {"era": new_era()}})
+    return database["records"].find_one({"_id": {"$gte": Int64(0)}}, {"_id": 1}) is not None
+
+
 def write_marker(database: Database[Document], log_length: int, era: str) -> None:
     """The marker in a database that is being filled."""
     database["records"].replace_one({"_id": _MARKER_ID}, {**_MARKER, "n": log_length, "era": era}, upsert=True)

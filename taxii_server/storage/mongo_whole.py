@@ -1,13 +1,16 @@
 """The MongoDB database as a whole: read in one snapshot session, and written anew.
 
 A restore takes the clock document away first: without it no server reads the state or writes anything. It comes back
-with the last write, and a mark that says "restoring" keeps servers from making a new one meanwhile.
+with the last write, and a mark that says "restoring" keeps servers from making a new one meanwhile. Then it ends the
+era of the marker, without which no page is read. Who has read one before that still looks up what it refers to, and
+must not find nothing: what is unknown hides nothing. So the records stay for as long as that takes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -31,6 +34,8 @@ _ORDER = {
     "ledger": [("s", ASCENDING), ("n", ASCENDING)],
     "bands": [("e", ASCENDING), ("f", ASCENDING)],
 }
+#: How long who has read a page may need to look up what is on it.
+QUIET_S = 10.0
 #: Bytes of one insert: large texts must not fill a message.
 _BATCH_BYTES = 8_000_000
 
@@ -70,6 +75,8 @@ class MongoWhole(Whole):
             mark = {"$max": {"position": Int64(position)}}
             meta.update_one({"_id": schema.RESTORING}, mark, upsert=True)
             meta.delete_one({"_id": CLOCK})
+            if schema.end_era(database):
+                time.sleep(QUIET_S)
             for name in schema.COLLECTIONS:
                 if name != "meta":
                     database[name].drop()

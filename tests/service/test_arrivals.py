@@ -9,6 +9,7 @@ import pytest
 
 from taxii_server.auth.directory import Directory
 from taxii_server.service.arrivals import Arrivals
+from taxii_server.service.events import EventClass
 from taxii_server.service.refresh import Refresher
 from taxii_server.storage.sqlite import SQLiteStore
 from tests.service.site import ALL_V, Site, report, versions
@@ -82,6 +83,42 @@ def test_nothing_is_written_where_nobody_gains(site: Site, secret: dict[str, Any
     assert Arrivals(site.hub).tick()
     assert site.hub.store.state().log_length == length + labels
     assert site.hub.store.clock() == clock
+
+
+def test_a_list_that_rotates_writes_nothing_where_nobody_gains(site: Site, secret: dict[str, Any]) -> None:
+    parts = [malware() for _ in range(3)]
+    id_ = new_id("report")
+    posted(site, *parts, report([id_], new_id("report")))
+    for number in range(4):
+        refs = [parts[number % 3]["id"], parts[(number + 1) % 3]["id"]]
+        site.store("alice", "alice-box", report(refs, id_, modified=f"2021-01-0{number + 1}T00:00:00.000Z"))
+        assert Arrivals(site.hub).tick()
+    assert not site.hub.book.events[1:], "but for the event of the configuration"
+
+
+def test_who_gains_nothing_by_a_reference_that_is_left_out_meets_no_event(site: Site, secret: dict[str, Any]) -> None:
+    known = malware()
+    id_ = new_id("report")
+    refers = report([id_], new_id("report"))
+    pollers = posted(site, secret, known, report([secret["id"], known["id"]], id_, modified=OLD), refers)
+    site.store("alice", "alice-box", report([known["id"]], id_, modified=NEW))
+    assert Arrivals(site.hub).tick()
+    (event,) = [each for each in site.hub.book.events if each.arrived]
+    assert event.classes == (EventClass(frozenset({"carol"})),)
+    assert pollers["carol"].poll() == [id_, refers["id"]]
+    assert pollers["bob"].poll() == [id_]
+
+
+def test_a_worker_that_does_not_know_the_configuration_yet_passes_nothing(site: Site, secret: dict[str, Any]) -> None:
+    refers = report([secret["id"]], new_id("report"))
+    # As the late worker knows it, Carol may not read what Bob posts.
+    site.apply(policy=SECRET.replace('label = "secret"', 'label = ["secret", "b"]'))
+    late = Arrivals(site.worker())
+    site.apply(policy=SECRET)
+    pollers = posted(site, secret, refers)
+    site.store("bob", "bob-box", malware(secret["id"], labels=["b"]))
+    assert late.tick()
+    assert pollers["carol"].poll() == [secret["id"], refers["id"]]
 
 
 def test_a_copy_brings_nothing_to_its_own_submitter(site: Site) -> None:

@@ -26,7 +26,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from taxii_server.errors import ConfigError, SchemaTooNew, StorageError, StorageUnavailable
 from taxii_server.model import PageQuery, Record, StoredStatus
 from taxii_server.stix.validate import OBJECT_MAX_BYTES
-from taxii_server.storage import mongo_connection, mongo_schema
+from taxii_server.storage import mongo_connection, mongo_schema, mongo_whole
 from taxii_server.storage.base import Plan, Store
 from taxii_server.storage.ledger import Entry, LedgerQuery
 from taxii_server.storage.mongo import MongoStore
@@ -150,6 +150,25 @@ LOOKS: dict[str, Callable[[Store, int], object]] = {
     "write": lambda store, label: insert(store, label, draft()),
     "state": lambda store, label: store.state(),
 }
+
+
+def test_who_has_read_a_page_still_finds_what_it_refers_to_when_a_restore_begins(
+    store: Store, label: int, store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(store, label, draft(object_id(0)))
+    server, restoring = store_factory(), store_factory()
+    server.page(query(label))
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        assert server.lookup([object_id(0)])[object_id(0)]
+        with pytest.raises(StorageUnavailable, match="restart the server"):
+            server.page(query(label))
+        waited.append(seconds)
+
+    monkeypatch.setattr(mongo_whole.time, "sleep", wait)
+    _replace(restoring)
+    assert waited == [mongo_whole.QUIET_S]
 
 
 @pytest.mark.parametrize("has_eras", [True, False], ids=["", "made before there were eras"])
