@@ -21,6 +21,7 @@ from taxii_server.errors import ConfigError, StorageError
 from taxii_server.metering import TASK_OK, TASK_RUN
 from taxii_server.model import POSITION_MAX, EventPlan, PageQuery, Record
 from taxii_server.policy.rules import Defaults
+from taxii_server.service.book import Behind
 from taxii_server.service.events import EventClass, EventFacts
 from taxii_server.service.hub import Hub
 from taxii_server.service.newcomers import NOBODY, Newcomers
@@ -65,6 +66,8 @@ class Arrivals:
         self._chores = hub.store.chores
         self._holder = secrets.token_hex(8)
         self._clock = -1
+        #: up to here all is done, as this process has seen: the note is only of what there was to do
+        self._done = 0
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -94,7 +97,9 @@ class Arrivals:
         Raises StorageError, and ConfigError where no configuration is in force, or one that this release cannot read:
         what nobody could read by it would be passed for ever.
         """
+        clock = self._hub.store.clock()
         if not self._hub.snapshot.epoch or not self._records(self._place()):
+            self._done = clock
             return True
         if not self._chores.take(_LEASE, self._holder, _LEASE_US):
             return False
@@ -114,7 +119,7 @@ class Arrivals:
             # Nobody has looked yet. What is there already was there before whoever polls from now on.
             noted = str(self._hub.store.clock())
             self._chores.note(_PLACE, noted)
-        return int(noted)
+        return max(int(noted), self._done)
 
     def _records(self, after: int) -> Sequence[Record]:
         """The first records behind this position that are not the only ones of their id."""
@@ -132,20 +137,22 @@ class Arrivals:
         labelling = self._hub.writer.labelling
         ids = sorted({record.id for record in records})
         came = {record.position for record in records}
-        present = self._hub.book.lookup(ids)
-        # The log tells of the configuration that they were posted under: by an older one nobody might gain.
-        labelling.catch_up()
-        if not self._find(present, came).arrivals:
-            return
 
         def attempt(edition: int) -> tuple[int, ...]:
+            known = self._hub.book.lookup(ids)
+            # The log tells of the configuration that they were posted under: by an older one nobody might gain.
+            labelling.catch_up()
+            # Before the transaction: others write meanwhile, however many audiences there are to ask.
+            found = self._find(known, came)
+
             def plan(present: Mapping[str, Sequence[Record]], log_length: int) -> Plan:
                 labelling.require_current(log_length, edition)
                 labelling.require_exact(present)
-                found = self._find(present, came)
-                return Plan(event=lambda inside: self._event(inside, found)) if found.arrivals else Plan()
+                if present != known:
+                    raise Behind(log_length)
+                return Plan(event=lambda inside: self._event(inside, found))
 
-            return self._hub.store.write(ids, plan)
+            return self._hub.store.write(ids, plan) if found.arrivals else ()
 
         labelling.settle(attempt)
 
@@ -178,29 +185,34 @@ class Arrivals:
     def _look(self, record: Record, earlier: Sequence[Record], found: _Found) -> None:
         """Compare who reads something of this id before and after the record came."""
         owners = {each.submitter for each in earlier}
-        known = {each.position: self._readers(each) for each in earlier}
+        # A label tells who posted what carries it, and who reads it. There are few, of any number of versions.
+        labelled: dict[int, list[Record]] = {}
+        for each in earlier:
+            labelled.setdefault(each.label, []).append(each)
+        readers = {label: self._readers(some[0]) for label, some in labelled.items()}
         in_the_way = _InTheWay(record, earlier, derives=self._policy().refs_lists == "derive")
         seen_by: list[Mapping[str, int]] | None = None
         for audience, delay in self._readers(record).items():
             if audience == record.submitter or owners <= {audience}:
                 # Its own copy tells it nothing; and what nobody else held was not hidden from it.
                 continue
-            had = [
-                each
-                for each in earlier
-                if each.submitter != audience and known[each.position].get(audience, delay + 1) <= delay
+            labels = [
+                label
+                for label, some in labelled.items()
+                if some[0].submitter != audience and readers[label].get(audience, delay + 1) <= delay
             ]
-            if not had:
-                # Where all are of one submitter, the write itself has told (reopening.py).
-                if owners != {record.submitter}:
+            if not labels:
+                # Where the same one had posted it before, the write itself has told (reopening.py).
+                if record.submitter not in owners:
                     found.arrive(record, audience)
                 continue
-            if not in_the_way.may_have_hidden(had):
+            if in_the_way.labels.isdisjoint(labels):
                 continue
             if seen_by is None:
                 seen_by = self._seen_by(in_the_way.ids)
-            if all(readers.get(audience) == 0 for readers in seen_by):
+            if all(readers_of_id.get(audience) == 0 for readers_of_id in seen_by):
                 continue
+            had = [each for label in labels for each in labelled[label]]
             before, now = self._references(audience, record, before=record.position), self._references(audience, record)
             if not now.is_readable(record):
                 continue
@@ -279,13 +291,13 @@ class _InTheWay:
         records = sorted(earlier, key=age)
         for each in records:
             newest[each.submitter] = each
-        #: positions of those that something may have hidden
-        self._suspects: set[int] = set()
+        #: the labels of those that something may have hidden, and what that is
+        self.labels: set[int] = set()
         self.ids: set[str] = set()
         for each in records:
             for version in (each, newest[each.submitter]):
                 if not self._is_covered(version):
-                    self._suspects.add(each.position)
+                    self.labels.add(each.label)
                     self.ids.update(_references(version))
         if not derives:
             self.ids -= _references(record)
@@ -298,10 +310,6 @@ class _InTheWay:
             # Something has to be left of a list, so a shorter one may have been hidden, and a longer one.
             return not version.soft_refs or set(version.soft_refs) == set(self._record.soft_refs)
         return set(version.soft_refs) <= _references(self._record)
-
-    def may_have_hidden(self, records: Iterable[Record]) -> bool:
-        """Whether any of these may have been hidden."""
-        return any(each.position in self._suspects for each in records)
 
 
 def _references(record: Record) -> frozenset[str]:
