@@ -188,20 +188,6 @@ def test_a_poller_has_what_a_full_read_gives(tmp_path: Path, seed: int) -> None:
     store.prepare()
     site = Site(url, store=store)
     try:
-        story = Crowded(site, clock, seed)
-        story._apply()
-        told: list[str] = []
-        for _ in range(45):
-            told.append(story.step())
-            for poll in story.polls:
-                if story.random.random() < 0.5:
-                    poll.poll()
-        clock.us += 10_000_000
-        for poll in story.polls:
-            poll.poll()
-            try:
-                poll.check()
-            except AssertionError as error:
-                raise AssertionError("\n".join(told)) from error
+        Crowded(site, clock, seed).run(45)
     finally:
         site.close()

@@ -105,6 +105,23 @@ class Story:
             for filters, limit in ((None, 2), (versions(ALL_V), 3), (Filters(types=("malware",)), 2))
         ]
 
+    def run(self, steps: int) -> None:
+        """So much happens while everybody polls now and then; at the end everybody has what a full read gives."""
+        self._apply()
+        told: list[str] = []
+        for _ in range(steps):
+            told.append(self.step())
+            for poll in self.polls:
+                if self.random.random() < 0.5:
+                    poll.poll()
+        self.clock.us += 10_000_000
+        for poll in self.polls:
+            poll.poll()
+            try:
+                poll.check()
+            except AssertionError as error:
+                raise AssertionError("\n".join(told)) from error
+
     def step(self) -> str:
         acts = [self.post, self.post, self.post, self.rule, self.rule, self.person, self.view, self.time, self.delete]
         act = self.random.choice(acts)
@@ -238,20 +255,6 @@ def test_a_poller_has_what_a_full_read_gives(
     store.prepare()
     site = Site(url, store=store)
     try:
-        story = Story(site, clock, seed)
-        story._apply()
-        told: list[str] = []
-        for _ in range(60):
-            told.append(story.step())
-            for poll in story.polls:
-                if story.random.random() < 0.5:
-                    poll.poll()
-        clock.us += 10_000_000
-        for poll in story.polls:
-            poll.poll()
-            try:
-                poll.check()
-            except AssertionError as error:
-                raise AssertionError("\n".join(told)) from error
+        Story(site, clock, seed).run(60)
     finally:
         site.close()
