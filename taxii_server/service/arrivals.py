@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from taxii_server.errors import ConfigError, StorageError
 from taxii_server.metering import TASK_OK, TASK_RUN
 from taxii_server.model import POSITION_MAX, EventPlan, PageQuery, Record
-from taxii_server.policy.rules import Defaults
 from taxii_server.service.book import Behind
-from taxii_server.service.events import EventClass, EventFacts
+from taxii_server.service.events import EventClass
 from taxii_server.service.hub import Hub
 from taxii_server.service.newcomers import NOBODY, Newcomers
 from taxii_server.service.references import References
@@ -162,13 +161,8 @@ class Arrivals:
             come.add(position, readers)
         for id_, readers in found.arrivals.values():
             come.gain(id_, readers)
-        come.follow(inside.referrers)
-        come.add_versions(inside.lookup)
-        if not come.entries:
-            return None
-        facts = EventFacts(classes=come.classes())
-        return EventPlan(
-            come.numbered(), lambda base, end, positions: facts.payload(base, end, found.older, found.arrivals)
+        return come.event(
+            inside, lambda facts, base, end, positions: facts.payload(base, end, found.older, found.arrivals)
         )
 
     # ---- who gains what
@@ -190,7 +184,8 @@ class Arrivals:
         for each in earlier:
             labelled.setdefault(each.label, []).append(each)
         readers = {label: self._readers(some[0]) for label, some in labelled.items()}
-        in_the_way = _InTheWay(record, earlier, derives=self._policy().refs_lists == "derive")
+        defaults = self._hub.snapshot.catalog.policy.defaults
+        in_the_way = _InTheWay(record, earlier, derives=defaults.refs_lists == "derive")
         seen_by: list[Mapping[str, int]] | None = None
         for audience, delay in self._readers(record).items():
             if audience == record.submitter or owners <= {audience}:
@@ -250,9 +245,6 @@ class Arrivals:
         references = References(self._hub.store, self._hub.book, sights.catalog, sights.of(audience), record.id, before)
         references.load([record.id])
         return references
-
-    def _policy(self) -> Defaults:
-        return self._hub.snapshot.catalog.policy.defaults
 
     # ---- in the background
 

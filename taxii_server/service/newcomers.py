@@ -4,10 +4,12 @@ steps, with the older versions that it governs (policy design, C9, C11 and C20).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 
-from taxii_server.model import Record
+from taxii_server.model import EventPlan, Record
 from taxii_server.service.book import ONLY, LabelKey
-from taxii_server.service.events import EventClass
+from taxii_server.service.events import EventClass, EventFacts
+from taxii_server.storage.base import Inside
 
 #: Ids of one look-up of what refers to them.
 _IDS_PER_LOOKUP = 5000
@@ -88,6 +90,17 @@ class Newcomers:
                 if readers is not None:
                     self.add(record.position, readers)
         self._open.clear()
+
+    def event(self, inside: Inside, tell: Callable[[EventFacts, int, int, Sequence[int]], str]) -> EventPlan | None:
+        """The event of these and of what refers to them, found in its transaction; None when nothing comes.
+
+        `tell` writes the entry of the log, from what it says of its classes and the arguments of EventPlan.payload.
+        """
+        self.follow(inside.referrers)
+        self.add_versions(inside.lookup)
+        if not self.entries:
+            return None
+        return EventPlan(self.numbered(), partial(tell, EventFacts(classes=self.classes())))
 
 
 def looked_up(lookup: Lookup, ids: Collection[str]) -> Iterator[Sequence[Record]]:

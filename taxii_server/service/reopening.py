@@ -190,14 +190,9 @@ def _event(
     for id_, readers in found.ids.items():
         if id_ not in quiet:
             come.gain(id_, readers)
-    come.follow(inside.referrers)
-    come.add_versions(inside.lookup)
-    if not come.entries:
-        return None
-    facts = EventFacts(classes=come.classes())
 
-    def payload(base: int, end: int, positions: Sequence[int]) -> str:
+    def tell(facts: EventFacts, base: int, end: int, positions: Sequence[int]) -> str:
         opened = {*found.records, *found.for_some}
         return facts.payload(base, end, opened, [positions[number] for number in found.arrivals], gone)
 
-    return EventPlan(come.numbered(), payload)
+    return come.event(inside, tell)
