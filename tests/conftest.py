@@ -15,6 +15,9 @@ from pymongo import MongoClient
 
 from taxii_server.storage import mongo_whole
 from tests.mongo import mongo_server, with_database
+from tests.patching import refuse_what_is_everybodys
+
+refuse_what_is_everybodys()
 
 # The suites of the storage contract explain their assertions like a test file. Here, because tests of other folders
 # use their samples: a module has to be named before anyone imports it.

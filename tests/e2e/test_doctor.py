@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -25,6 +28,7 @@ from taxii_server.storage.condition import Condition, mongo_condition, sqlite_co
 from taxii_server.storage.sqlite import SQLiteStore
 from taxii_server.times import now_position
 from tests.certificates import DAY, server_certificate
+from tests.patching import but_for
 from tests.ports import free_port
 
 _HOUR_US = 3_600_000_000
@@ -329,13 +333,14 @@ def test_credentials_that_need_somebody(running: Hub) -> None:
     [(50e9, 100e9, "ok"), (4e9, 100e9, "warning"), (1e9, 5e9, "warning"), (1e8, 100e9, "failure")],
 )
 def test_room_on_the_disk(hub: Hub, monkeypatch: pytest.MonkeyPatch, free: float, total: float, level: str) -> None:
-    monkeypatch.setattr(of_machine.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(free), total=int(total)))
+    usage = SimpleNamespace(free=int(free), total=int(total))
+    monkeypatch.setattr(of_machine, "shutil", but_for(shutil, disk_usage=lambda path: usage))
     assert [each for each, _ in said(of_machine.look_at_disk(hub.settings()))] == [level]
 
 
 def test_too_few_files_and_too_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(of_machine.resource, "getrlimit", lambda what: (256, 1000))
-    monkeypatch.setattr(of_machine.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(of_machine, "resource", but_for(resource, getrlimit=lambda what: (256, 1000)))
+    monkeypatch.setattr(of_machine, "os", but_for(os, cpu_count=lambda: 2))
     found = said(of_machine.look_at_limits(Settings(max_connections=1000, workers=9)))
     assert found[0] == (
         "warning", "a process started here may open 1,000 files, a worker needs 1,256 (max_connections)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from taxii_server.service import refresh as refresh_module
 from taxii_server.service.readiness import Readiness
 from taxii_server.service.refresh import Refresher
 from taxii_server.storage.sqlite_health import SQLiteHealth
+from tests.patching import NoThread, but_for
 from tests.service.site import Site
 
 
@@ -107,7 +109,7 @@ def test_a_hub_that_cannot_follow_the_store_is_not_ready(site: Site, monkeypatch
 def test_credentials_are_as_old_as_the_look_at_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is revoked while a new configuration is read, which takes its time, was not seen."""
     clock = [1000.0]
-    monkeypatch.setattr(refresh_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(refresh_module, "time", but_for(time, monotonic=lambda: clock[0]))
     refresher = Refresher(site.hub, Directory(), 0.5)
     refresh = site.hub.refresh
 
@@ -125,11 +127,8 @@ def test_credentials_are_as_old_as_the_look_at_them(site: Site, monkeypatch: pyt
 
 
 def test_a_look_for_which_there_was_no_thread_is_not_the_last_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     checked = ready(site, kept_s=3600)
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", none)
+        patch.setattr(readiness, "threading", but_for(threading, Thread=NoThread))
         assert checked.problem() == "can't start new thread"
     assert checked.problem() == ""

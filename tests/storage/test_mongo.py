@@ -36,6 +36,7 @@ from taxii_server.storage.mongo_ledger import MongoLedger
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.times import now_position
 from tests.mongo import Node, make_primary, running_mongod, with_database
+from tests.patching import but_for
 from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
 from tests.storage.health_contract import HealthContract
@@ -166,7 +167,7 @@ def test_who_has_read_a_page_still_finds_what_it_refers_to_when_a_restore_begins
             server.page(query(label))
         waited.append(seconds)
 
-    monkeypatch.setattr(mongo_whole.time, "sleep", wait)
+    monkeypatch.setattr(mongo_whole, "time", but_for(time, sleep=wait))
     _replace(restoring)
     assert waited == [mongo_whole.QUIET_S]
 

@@ -22,6 +22,7 @@ from taxii_server.storage.ledger import Entry, Head, PlaceTaken
 from taxii_server.storage.mongo import MongoStore
 from taxii_server.storage.mongo_spool import SpooledLedger
 from taxii_server.times import now_position
+from tests.patching import NoThread, but_for
 from tests.storage.contract import StoreFactory
 from tests.storage.ledger_contract import LedgerContract, entry
 
@@ -121,7 +122,8 @@ def test_an_entry_is_on_the_disk_when_append_returns_and_whoever_reads_finds_it(
     store, other = store_factory(), store_factory()
     cut = Cut(store, monkeypatch)
     synced: list[int] = []
-    monkeypatch.setattr(mongo_spool.os, "fdatasync", lambda handle: synced.append(os.fstat(handle).st_size))
+    sync = but_for(os, fdatasync=lambda handle: synced.append(os.fstat(handle).st_size))
+    monkeypatch.setattr(mongo_spool, "os", sync)
     store.ledger.append([entry("a", 1)])
     store.ledger.append([entry("a", 2)])
     assert synced == [files(folder)[0].stat().st_size // 2, files(folder)[0].stat().st_size]
@@ -260,13 +262,12 @@ def test_a_disk_that_is_full_makes_it_slow_and_loses_nothing(
     store = store_factory()
     cut = Cut(store, monkeypatch)
     store.ledger.append([entry("a", 1)])
-    write = os.write
 
     def half(handle: int, data: bytes) -> int:
-        write(handle, data[: len(data) // 2])
+        os.write(handle, data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(mongo_spool.os, "write", half)
+    monkeypatch.setattr(mongo_spool, "os", but_for(os, write=half))
     with pytest.raises(StorageUnavailable):
         store.ledger.append([entry("a", 2)])
     cut.is_cut = False
@@ -274,7 +275,7 @@ def test_a_disk_that_is_full_makes_it_slow_and_loses_nothing(
         for number in (2, 3, 4):
             store.ledger.append([entry("a", number)])
             assert plain.ledger.count() == number
-    monkeypatch.setattr(mongo_spool.os, "write", write)
+    monkeypatch.setattr(mongo_spool, "os", os)
     monkeypatch.setattr(mongo_spool, "_AVOID_S", 0.0)
     way(store)._processes[os.getpid()].avoid_until = 0.0
     store.ledger.append([entry("a", 5)])
@@ -352,12 +353,9 @@ def test_an_entry_that_is_sent_while_it_is_asked_how_late_it_is_is_not_late() ->
 def test_without_a_thread_entries_are_sent_when_they_are_late(
     store_factory: StoreFactory, plain: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     store = store_factory()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", none)
+        patch.setattr(mongo_spool, "threading", but_for(threading, Thread=NoThread))
         store.ledger.append([entry("a", 1)])
     assert list(plain.ledger.walk()) == []
     monkeypatch.setattr(mongo_spool, "LATE_S", -1.0)

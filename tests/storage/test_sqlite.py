@@ -20,6 +20,7 @@ import pytest
 
 from taxii_server.errors import SchemaTooNew, StorageError, StorageUnavailable
 from taxii_server.model import PageQuery, StoredStatus
+from taxii_server.storage import sqlite, sqlite_connection
 from taxii_server.storage.base import Store
 from taxii_server.storage.quarantine import EntryQuery
 from taxii_server.storage.sqlite import SQLiteStore
@@ -29,6 +30,7 @@ from taxii_server.storage.sqlite_query import ARMS_MAX, LOOKUP, page_statement
 from taxii_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS, Migration, _add_quarantine
 from taxii_server.times import now_position
 from tests.interrupting import interrupted
+from tests.patching import but_for
 from tests.storage.chores_contract import ChoresContract
 from tests.storage.contract import StoreContract, StoreFactory
 from tests.storage.health_contract import HealthContract
@@ -214,7 +216,8 @@ class TestFile:
         open_sqlite()
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 0, free))
+        usage = shutil._ntuple_diskusage(1 << 40, 0, free)
+        monkeypatch.setattr(sqlite_connection, "shutil", but_for(shutil, disk_usage=lambda _: usage))
         with pytest.raises(StorageUnavailable, match=words), Database(path, TIMEOUT_S).connection():
             raise error
 
@@ -225,7 +228,8 @@ class TestFile:
         error = sqlite3.OperationalError("attempt to write a readonly database")
         error.sqlite_errorcode = sqlite3.SQLITE_READONLY
         # root may write everywhere
-        monkeypatch.setattr(os, "access", lambda what, how: how == os.F_OK or what != path.parent)
+        access = but_for(os, access=lambda what, how: how == os.F_OK or what != path.parent)
+        monkeypatch.setattr(sqlite_connection, "os", access)
         with (
             pytest.raises(StorageUnavailable) as told,
             Database(path, TIMEOUT_S).connection(),
@@ -277,7 +281,7 @@ class TestFile:
         assert store._database._idle == []
 
     def test_an_sqlite_that_is_too_old_is_refused(self, open_sqlite: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
+        monkeypatch.setattr(sqlite, "sqlite3", but_for(sqlite3, sqlite_version_info=(3, 37, 2)))
         with pytest.raises(StorageError, match=r"needs 3\.38\.0 or newer"):
             open_sqlite()
 

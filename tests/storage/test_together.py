@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from taxii_server.storage import open_store
 from taxii_server.storage import together as together_module
 from taxii_server.storage.base import Plan, StatusPlanner, Store
 from taxii_server.storage.together import Together, Write, with_those_alone
+from tests.patching import but_for
 from tests.storage.samples import Background, Pause, Present, draft, insert, new_labels, object_id, query, read
 
 WAIT_S = 30.0
@@ -194,7 +196,7 @@ def test_a_thread_that_gets_its_turn_before_it_begins_to_wait_runs_its_job_once(
 
 def test_what_a_job_waited_is_taken_from_the_time_of_its_run(monkeypatch: pytest.MonkeyPatch):
     clock = [1000.0]
-    monkeypatch.setattr(together_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(together_module, "time", but_for(time, monotonic=lambda: clock[0]))
     gate = Gate(doubled)
     together = Together(gate, wait_s=WAIT_S)
     for waited, left in ((12.0, WAIT_S - 12), (29.0, WAIT_S / 6)):
@@ -225,7 +227,7 @@ def test_a_forked_process_does_not_wait_for_threads_of_its_parent():
 
 def test_writes_that_run_alone_have_the_time_of_one_together(monkeypatch: pytest.MonkeyPatch):
     clock, limits = [1000.0], []
-    monkeypatch.setattr(together_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(together_module, "time", but_for(time, monotonic=lambda: clock[0]))
 
     def slow(writes: Sequence[Write], limit_s: float) -> list[tuple[int, ...] | Exception]:
         limits.append(limit_s)

@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taxii_server import metering
 from taxii_server.metering import NO_METER, Metric
+from taxii_server.telemetry import prometheus
 from taxii_server.telemetry.prometheus import PrometheusMeter, open_meter
+from tests.patching import but_for
 
 COUNT = Metric("taxii_test_total", "counter", "A counter.", ("who",))
 SIZE = Metric("taxii_test_size", "histogram", "A histogram.", buckets=(1.0, 2.0, 4.0))
@@ -154,7 +156,7 @@ def test_a_full_disk_costs_numbers_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "posix_fallocate", full)
+        patch.setattr(prometheus, "os", but_for(os, posix_fallocate=full))
         for _ in range(2):
             meter.count(COUNT, 1, "a")
             meter.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from taxii_server.serving.connection import MIN_BYTES_PER_S, SILENT_S, Connectio
 from taxii_server.serving.tls import make_context, warnings_of
 from taxii_server.settings import Settings
 from tests.certificates import DAY, authority, server_certificate
+from tests.patching import but_for
 
 
 @pytest.fixture
@@ -157,7 +159,7 @@ def test_what_moves_too_slowly_is_noticed_after_a_while(monkeypatch: pytest.Monk
 
     ours, theirs = socket.socketpair()
     now = 1000.0
-    monkeypatch.setattr(connection.time, "monotonic", lambda: now)
+    monkeypatch.setattr(connection, "time", but_for(time, monotonic=lambda: now))
     with ours, theirs:
         conn = Connection(ours, ("192.0.2.1", 1), None, None)
         conn.enter(connection.State.BODY, SILENT_S)

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from taxii_server.auth import fetch as fetching
+from taxii_server.auth import keys
 from taxii_server.auth.fetch import MAX_BYTES, fetch, reader_of
 from taxii_server.auth.keys import BadKeySet, KeyCache, parse_keys
 from taxii_server.settings import is_safe_url
 from tests.idp import jwk, key_set, private_key, send, serving
+from tests.patching import NoThread, but_for
 from tests.unit.auth.clock import Clock
 
 ALL = ("RS256", "ES256", "EdDSA")
@@ -109,13 +111,10 @@ def test_old_keys_are_read_again_without_a_request_waiting_for_it(clock: Clock) 
 
 
 def test_old_keys_do_while_there_is_no_thread_to_read_them(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     made = cache(Source(key_set(jwk("a"))), clock)
     made.find("a", "RS256")
     clock.now += 3601
-    monkeypatch.setattr(threading.Thread, "start", none)
+    monkeypatch.setattr(keys, "threading", but_for(threading, Thread=NoThread))
     assert made.find("a", "RS256") is not None
 
 
