@@ -6,6 +6,7 @@ An `insert` after the finds of a page is the entry of the ledger.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import orjson
@@ -16,6 +17,7 @@ from taxii_server.errors import NotFound
 from taxii_server.model import Actor
 from taxii_server.service.query import Filters
 from taxii_server.storage.mongo import MongoStore
+from tests.patching import but_for
 from tests.service.site import ALL_V, IDS, Site, marked, report, versions
 from tests.world import indicator, malware, new_id, relationship
 
@@ -192,9 +194,12 @@ def test_a_page_hands_on_the_posted_bytes_and_reads_no_json(site: Site, monkeypa
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a page reads no JSON")
 
-    for module in (json, orjson):
-        for name in ("loads", "dumps"):
-            monkeypatch.setattr(module, name, refuse)
+    for reader in (json, orjson):
+        refusing = but_for(reader, loads=refuse, dumps=refuse)
+        users = [each for name, each in sys.modules.items() if name.startswith("taxii_server.")]
+        for user in users:
+            if vars(user).get(reader.__name__) is reader:
+                monkeypatch.setattr(user, reader.__name__, refusing)
     found = site.page("carol", filters=versions(ALL_V))
     assert [record.content for record in found.records] == [odd.encode()]
     assert [record.content for record in site.page("carol", content=False, resource="manifest").records] == [b""]
