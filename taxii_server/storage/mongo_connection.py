@@ -73,11 +73,14 @@ ABANDONED_S = 5.0
 
 _DURABLE = WriteConcern("majority", j=True)
 _SNAPSHOT_GONE = frozenset({239, 246})  # SnapshotTooOld; SnapshotUnavailable, for a moment after an index is made
+#: TransactionTooLargeForCache: so a server says, too, that has no room for the moment as its disk does not keep up.
+_NO_ROOM = 388
 #: What a server says that stops, steps down, has just started, or could not do it in time: the driver marks only
 #: those of commands that it would have repeated itself.
 _PASSING = frozenset(
     {6, 7, 24, 43, 50, 64, 89, 91, 112, 134, 175, 189, 237, 251, 262, 9001, 10058, 10107, 11600, 11601, 11602}
     | {13435, 13436, 14031}  # ... and not enough room on the disk
+    | {_NO_ROOM}
     | _SNAPSHOT_GONE
 )
 _WAIT_S = 0.02
@@ -364,7 +367,8 @@ def _may_be_repeated(error: BaseException | None) -> bool:
     """Nothing of this transaction was or will be written, and there was a server to talk to."""
     if isinstance(error, ServerSelectionTimeoutError) or not isinstance(error, PyMongoError):
         return False
-    return error.has_error_label("TransientTransactionError")
+    has_no_room = isinstance(error, OperationFailure) and _NO_ROOM in _codes(error)
+    return has_no_room or error.has_error_label("TransientTransactionError")
 
 
 def _is_passing(error: Exception) -> bool:

@@ -521,8 +521,12 @@ def test_a_snapshot_that_is_gone_is_taken_again(store: Store, label: int, code: 
 
 @pytest.mark.parametrize(
     "how",
-    [{"closeConnection": True}, {"errorCode": 112, "errorLabels": ["TransientTransactionError"]}],
-    ids=["connection lost", "write conflict"],
+    [
+        {"closeConnection": True},
+        {"errorCode": 112, "errorLabels": ["TransientTransactionError"]},
+        {"errorCode": 388, "errorLabels": []},
+    ],
+    ids=["connection lost", "write conflict", "no room in the cache"],
 )
 @pytest.mark.parametrize("command", ["findAndModify", "find", "insert", "update", "commitTransaction"])
 def test_a_write_that_fails_on_its_way_happens_once(
