@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from taxii_server.catalog import load as load_module
 from taxii_server.catalog import parse_catalog, read_files
 from taxii_server.errors import ConfigError
 from taxii_server.settings import Settings, load
@@ -86,3 +89,61 @@ def test_a_missing_folder_of_collections_is_named(folder: Path) -> None:
         path.unlink()
     (folder / "collections").rmdir()
     assert f"{folder}/collections: collections_dir cannot be read" in refused(folder)
+
+
+def saving(monkeypatch: pytest.MonkeyPatch, save: Callable[[int], None]) -> None:
+    """Let somebody save files each time that the first collection is about to be read; `save` gets the number of it."""
+    read, times = load_module._read, iter(range(1000))
+
+    def meanwhile(path: Path, name: str, *into: Any) -> None:
+        if name == "collections/cert-de.toml":
+            save(next(times))
+        read(path, name, *into)
+
+    monkeypatch.setattr(load_module, "_read", meanwhile)
+
+
+def test_files_that_are_saved_meanwhile_are_read_as_they_belong_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partners, collection = folder / "config/partners.toml", folder / "collections/cert-de.toml"
+
+    def add_partner(number: int) -> None:
+        if number == 0:
+            partners.write_text(partners.read_text() + '[audience.lab-1]\nkind = "vendor"\nclearance = "green"\n')
+            collection.write_text(collection.read_text().replace('writers = ["cert-de"]', 'writers = ["lab-1"]'))
+
+    saving(monkeypatch, add_partner)
+    assert parse_catalog(read_files(settings(folder))).collections["cert-de"].writers == ("lab-1",)
+
+
+def test_a_file_that_somebody_replaces_is_not_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = folder / "collections/cert-de.toml"
+    text = collection.read_text()
+    saving(monkeypatch, lambda number: collection.unlink() if number == 0 else None)
+    monkeypatch.setattr(load_module, "_look", coming_back(collection, text))
+    assert read_files(settings(folder))["collections/cert-de.toml"] == text
+
+
+def coming_back(file: Path, text: str) -> Callable[[Settings], Any]:
+    """A look at the files that finds this one again."""
+    look = load_module._look
+
+    def found(where: Settings) -> Any:
+        result = look(where)
+        file.write_text(text)
+        return result
+
+    return found
+
+
+def test_files_that_are_saved_without_end_are_read_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = folder / "collections/cert-de.toml"
+    numbers: list[int] = []
+
+    def save(number: int) -> None:
+        numbers.append(number)
+        collection.write_text(f"# {number}\n")
+
+    saving(monkeypatch, save)
+    assert read_files(settings(folder))["collections/cert-de.toml"] == f"# {numbers[-1]}\n"
