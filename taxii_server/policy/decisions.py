@@ -206,7 +206,7 @@ class Policy:
         if view is None:
             return _decision(UNMAPPED)
         ruling = judge(view, self.case(facets, meanings, ask.moment), ask, trace)
-        if governor is not None and self.defaults.versions != "independent":
+        if governor is not None and self.defaults.newest_governs:
             newest = judge(view, self.case(governor, meanings, ask.moment), of_governor(ask))
             text = "" if newest.outcome == "granted" else f"the newest version is hidden: {newest.text}"
             hidden = Ruling("failed", "newer-version-hidden", newest.rule, text)
@@ -280,7 +280,7 @@ def allowed(
     if view is None or (view.audience.suspended and not suspended_too):
         return {}
     ask = Ask(carried, moment, suspended_too)
-    governs = policy.defaults.versions != "independent"
+    governs = policy.defaults.newest_governs
     found: dict[int, Access] = {}
     for label, facets, governor in labels:
         try:

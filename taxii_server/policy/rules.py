@@ -197,3 +197,8 @@ class Defaults:
     label_tlp: bool = True
     statements: str = "neutral"
     marking_sources: tuple[str, ...] = ()
+
+    @property
+    def newest_governs(self) -> bool:
+        """Whether a version is readable only if the newest one of its submitter is."""
+        return self.versions != "independent"

@@ -270,7 +270,7 @@ class Hub:
                 return
             self._snapshot = Snapshot(epoch, sights.catalog, sights, reader)
             self.writer.labelling.readers = sights.readers
-            governed = sights.catalog.policy.defaults.versions != "independent"
+            governed = sights.catalog.policy.defaults.newest_governs
             self.writer.labelling.granted = sights.granted_behind if governed else None
             self.writer.labelling.epoch = epoch
         _log.info("catalog %s is in force (epoch %d)", sights.catalog.digest[:12], epoch)

@@ -206,7 +206,7 @@ class Reader:
         feeds = self._catalog.feeds(collection)
         labels = sight.labels_in(feeds)
         # Where versions wait for an embargo to end, an older one may be the latest that is readable.
-        if only_last and self._catalog.policy.defaults.versions != "independent" and not sight.delays:
+        if only_last and self._catalog.policy.defaults.newest_governs and not sight.delays:
             labels = tuple(filter(self._book.latest.__contains__, labels))
         return Stream(self._store, self._book, sight, collection.id, feeds, labels)
 

@@ -48,7 +48,7 @@ class References:
         self._policy = catalog.policy
         self._sight = sight
         self._derives = catalog.policy.defaults.refs_lists == "derive"
-        self.governed = catalog.policy.defaults.versions != "independent"
+        self.governed = catalog.policy.defaults.newest_governs
         #: whether anything of this audience stands elsewhere than at its own position
         self.moves = bool(sight.events or sight.reached or sight.since or sight.later)
         self.waits = bool(sight.delays) and any(access.delay_us for access in sight.access.values())
