@@ -41,16 +41,15 @@ class Framing:
         self._scan = ChunkScan() if self.is_chunked else None
 
     def is_here(self) -> bool:
-        """Whether the application can read it: it is whole, or damaged, or more than is wanted, or given up."""
+        """Whether the application can read it: it is whole, or damaged, or given up, as one is that is too large."""
         if self.given_up is not None:
             return True
         if self._scan is None:
             return len(self._incoming) >= self.length
         if self._scan.feed(self._incoming.data):
             return True
-        if self._scan.size > self.limit_bytes:
-            return True
-        if len(self._incoming) > 2 * self.limit_bytes + _FRAMING_BYTES:
+        # Who reads on comes to the end of what is here, in the middle of a chunk: without a reason it would be damaged.
+        if self._scan.size > self.limit_bytes or len(self._incoming) > 2 * self.limit_bytes + _FRAMING_BYTES:
             self.given_up = RequestEntityTooLarge()
         return self.given_up is not None
 

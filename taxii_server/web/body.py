@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 
 from flask import Request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from taxii_server.errors import BadContent, ContentTooLarge
 
@@ -70,7 +70,7 @@ def _encoding(request: Request) -> str:
 def _read_up_to(request: Request, limit_bytes: int, grow: Callable[[int], None]) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    while chunk := _read_chunk(request):
+    while chunk := _read_chunk(request, limit_bytes):
         size += len(chunk)
         if size > limit_bytes:
             raise ContentTooLarge(limit_bytes)
@@ -79,9 +79,11 @@ def _read_up_to(request: Request, limit_bytes: int, grow: Callable[[int], None])
     return b"".join(chunks)
 
 
-def _read_chunk(request: Request) -> bytes:
+def _read_chunk(request: Request, limit_bytes: int) -> bytes:
     try:
         return request.stream.read(_CHUNK)
+    except RequestEntityTooLarge:
+        raise ContentTooLarge(limit_bytes) from None
     except HTTPException:
         raise
     except Exception as error:

@@ -218,6 +218,13 @@ def test_a_chunked_body_beyond_the_limit_is_413(wire: Wire) -> None:
     wire.answer().require_error(413)
 
 
+def test_a_chunk_that_passes_the_limit_is_413_before_its_end(wire: Wire) -> None:
+    wire.send(POST, CONTENT, "Transfer-Encoding: chunked", body=b"%x\r\n" % 1_100_000 + b" " * 1_000_001)
+    answer = wire.answer()
+    answer.require_error(413)
+    assert b"max_content_length" in answer.body
+
+
 @pytest.mark.parametrize(
     "body",
     [b"zz\r\nabc\r\n0\r\n\r\n", b"-5\r\nabc\r\n0\r\n\r\n", b"3\r\nabcdef\r\n0\r\n\r\n", b"3;\x00\r\nabc\r\n0\r\n\r\n"],
