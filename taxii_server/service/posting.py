@@ -341,10 +341,10 @@ def _hold(held: Mapping[int, Draft], gates: Sequence[_Gated]) -> Iterator[tuple[
 def _refused(item: Item, place: int, message: str, stopped: Stopped | None = None) -> Added:
     value = item.value if isinstance(item.value, dict) else {}
     id_ = value.get("id")
-    version = value.get("modified", value.get("created"))
+    versions = [each for each in (value.get("modified"), value.get("created")) if each and isinstance(each, str)]
     return Added(
         id=id_ if isinstance(id_, str) and id_ else f"objects[{place}]",
-        version=version if isinstance(version, str) else "",
+        version=versions[0] if versions else "",
         message=message,
         ok=False,
         stopped=stopped,

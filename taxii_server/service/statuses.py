@@ -59,12 +59,13 @@ class Receipt:
 
 
 def _render(status_id: str, requested: int, results: Sequence[Added]) -> bytes:
-    successes = [_details(added) for added in results if added.ok]
-    failures = [_details(added) for added in results if not added.ok]
+    came = format_position(requested)
+    successes = [_details(added, came) for added in results if added.ok]
+    failures = [_details(added, came) for added in results if not added.ok]
     resource: dict[str, Any] = {
         "id": status_id,
         "status": "complete",
-        "request_timestamp": format_position(requested),
+        "request_timestamp": came,
         "total_count": len(results),
         "success_count": len(successes),
         "failure_count": len(failures),
@@ -78,8 +79,9 @@ def _render(status_id: str, requested: int, results: Sequence[Added]) -> bytes:
     return orjson.dumps(resource)
 
 
-def _details(added: Added) -> dict[str, str]:
-    details = {"id": added.id, "version": added.version}
+def _details(added: Added, came: str) -> dict[str, str]:
+    # What was not stored and has no `modified` or `created` has no date_added that could be its version either.
+    details = {"id": added.id, "version": added.version or came}
     if added.message:
         details["message"] = added.message
     return details

@@ -133,6 +133,16 @@ def test_an_object_without_an_id_is_named_by_its_place(room: Room) -> None:
     assert [each["id"] for each in status["failures"]] == [f"objects[{place}]" for place in range(1, 6)]
 
 
+# STAT-13, STAT-14, STAT-15
+def test_a_refused_object_has_the_version_that_it_says_or_the_time_of_the_request(room: Room) -> None:
+    dated = indicator()
+    status = room.post(
+        [{**observable(), "value": 5}, {"type": "x"}, {**dated, "modified": None}, {**dated, "modified": "now"}]
+    )
+    came = status["request_timestamp"]
+    assert [each["version"] for each in status["failures"]] == [came, came, dated["created"], "now"]
+
+
 # STAT-22, ADD-32, POL-05
 def test_a_writer_learns_nothing_about_what_others_posted(hub: World) -> None:
     theirs = malware(name="theirs")
