@@ -63,14 +63,8 @@ def parse_instant(text: str) -> int:
     match = _RFC_3339.fullmatch(text)
     if match is None:
         raise ValueError(_complaint(text, "RFC 3339, such as YYYY-MM-DDTHH:MM:SS.sZ"))
-    offset_s = 0
-    if match[8] is not None:
-        hours, minutes = int(match[9]), int(match[10])
-        if hours > 23 or minutes > 59:
-            raise ValueError(f"{_shown(text)} has an offset that does not exist")
-        offset_s = (hours * 60 + minutes) * (-60 if match[8] == "-" else 60)
     micros = int((match[7] or "")[:6].ljust(6, "0"))
-    return (_seconds(match) - offset_s) * 1_000_000 + micros
+    return (_seconds(match) - _offset_s(match)) * 1_000_000 + micros
 
 
 def instant_key(text: str) -> str:
@@ -87,6 +81,17 @@ def instant_key(text: str) -> str:
         _seconds(match)
     fraction = text[20:-1].rstrip("0")
     return f"{text[:19]}.{fraction}" if fraction else text[:19]
+
+
+def asked_instant_key(text: str) -> str:
+    """`instant_key` of any RFC 3339 timestamp: also one with an offset, which a query may name. Raises ValueError."""
+    match = _RFC_3339.fullmatch(text)
+    if match is None or match[8] is None:
+        return instant_key(text.upper())
+    try:
+        return instant_key(f"{_format_second(_seconds(match) - _offset_s(match))}.{match[7] or 0}Z")
+    except OverflowError as error:
+        raise ValueError(f"{_shown(text)} lies outside the years 0001 to 9999") from error
 
 
 def _exists(text: str) -> bool:
@@ -107,6 +112,16 @@ def _seconds(match: re.Match[str]) -> int:
         return (datetime(year, month, day, hour, minute, second) - _EPOCH) // _SECOND
     except ValueError as error:
         raise ValueError(f"{_shown(match[0])} is not a date and time that exists: {error}") from error
+
+
+def _offset_s(match: re.Match[str]) -> int:
+    """Seconds that the clock of an RFC 3339 timestamp is ahead of UTC; ValueError when no clock is."""
+    if match[8] is None:
+        return 0
+    hours, minutes = int(match[9]), int(match[10])
+    if hours > 23 or minutes > 59:
+        raise ValueError(f"{_shown(match[0])} has an offset that does not exist")
+    return (hours * 60 + minutes) * (-60 if match[8] == "-" else 60)
 
 
 def _complaint(text: str, form: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from taxii_server.stix.kinds import is_id
 from taxii_server.stix.references import is_followed, names_references, read_references
-from taxii_server.times import format_position, instant_key, parse_instant
+from taxii_server.times import asked_instant_key, instant_key
 from taxii_server.tlp import TLP_1_IDS
 
 Kind = Literal["text", "number", "flag", "nested", "tlp", "references", "number-range", "time-range"]
@@ -170,10 +170,7 @@ def _value(kind: Kind, text: str) -> Value:
     if kind == "references":
         return text.lower() if is_id(text.lower()) else _refuse(text)
     if kind == "time-range":
-        try:
-            return instant_key(text)
-        except ValueError:
-            return instant_key(format_position(parse_instant(text)))
+        return asked_instant_key(text)
     return text
 
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from taxii_server.errors import BadQuery
 from taxii_server.service.query import Filters, VersionChoice
 from taxii_server.stix.filters import KINDS, Condition, read_condition
-from taxii_server.times import format_position, instant_key, parse_instant
+from taxii_server.times import asked_instant_key, format_position, parse_instant
 
 _SPEC_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 _INTEGER = re.compile(r"[0-9]+")
@@ -109,16 +109,18 @@ def _read(once: Mapping[str, str], name: str, read: Callable[[str], int]) -> int
 
 
 def _added_after(text: str) -> int:
-    # A '+' that was not percent-encoded arrives as a space: 2020-01-01T00:00:00 00:00.
-    if re.search(r"\d \d\d:?\d\d$", text):
-        text = "+".join(text.rsplit(" ", 1))
     try:
-        instant = parse_instant(text)
+        instant = parse_instant(_with_plus(text))
         # The answer to an empty page names this instant in UTC: an offset must not push it out of the calendar.
         format_position(instant)
     except ValueError:
         raise BadQuery("added_after", "not a timestamp such as 2026-01-31T12:00:00.000000Z") from None
     return instant
+
+
+def _with_plus(text: str) -> str:
+    """A '+' before the offset that was not percent-encoded arrives as a space: 2020-01-01T00:00:00 00:00."""
+    return "+".join(text.rsplit(" ", 1)) if re.search(r"\d \d\d:?\d\d$", text) else text
 
 
 def _limit(text: str) -> int:
@@ -165,7 +167,7 @@ def _versions(values: tuple[str, ...]) -> VersionChoice:
             words.append(value)
             continue
         try:
-            keys.append(instant_key(value))
+            keys.append(asked_instant_key(_with_plus(value)))
         except ValueError:
             raise BadQuery(
                 "match[version]", "a value is neither first, last, all nor a timestamp such as 2026-01-31T12:00:00.000Z"

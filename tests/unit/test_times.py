@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxii_server.model import POSITION_MAX
-from taxii_server.times import format_position, instant_key, now_position, parse_instant, parse_position
+from taxii_server.times import (
+    asked_instant_key,
+    format_position,
+    instant_key,
+    now_position,
+    parse_instant,
+    parse_position,
+)
 
 YEAR_1 = parse_position("0001-01-01T00:00:00.000000Z")
 YEAR_9999 = parse_position("9999-12-31T23:59:59.999999Z")
@@ -125,6 +132,26 @@ def test_a_version_key_keeps_every_digit_that_matters(text: str, key: str) -> No
 def test_only_a_stix_timestamp_has_a_version_key(text: str) -> None:
     with pytest.raises(ValueError, match="is not a"):
         instant_key(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("2020-01-01T00:00:00.10Z", "2020-01-01T00:00:00.1"),
+        ("2020-01-01t00:00:00z", "2020-01-01T00:00:00"),
+        ("2020-01-01T00:00:00.1234567890+00:00", "2020-01-01T00:00:00.123456789"),
+        ("2020-01-01T00:30:00-00:45", "2020-01-01T01:15:00"),
+        ("0001-01-01T01:00:00+01:00", "0001-01-01T00:00:00"),
+    ],
+)
+def test_a_query_may_name_an_instant_with_an_offset(text: str, key: str) -> None:
+    assert asked_instant_key(text) == key
+
+
+@pytest.mark.parametrize("text", [*BROKEN, "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
+def test_what_is_no_instant_has_no_key(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a|outside|does not exist"):
+        asked_instant_key(text)
 
 
 #: mostly such as exist
