@@ -63,9 +63,10 @@ def accepts_taxii(header: str | None, *, strict: bool) -> bool:
 
 def is_taxii_content(header: str | None) -> bool:
     """Whether a body of this Content-Type may be posted: TAXII 2.1, or STIX as OpenCTI sends it."""
-    media = next(parse_media_types(header or ""), None)
-    if media is None:
+    sent = list(parse_media_types(header or ""))
+    if len(sent) != 1:  # a body has one type: what a list of them means, nobody knows
         return False
+    media = sent[0]
     if media.name == _TYPE:
         return media.version in (None, _VERSION)
     return media.name == _STIX_TYPE and media.version in _STIX_VERSIONS
