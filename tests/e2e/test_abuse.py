@@ -116,7 +116,7 @@ def test_nothing_starts_on_a_database_that_everybody_can_read(server: Server, tm
     other.cli("check")
     other.token("rw")
     Path(other.store).chmod(0o644)
-    for command in (("serve",), ("check",), ("token", "list")):
+    for command in (("serve", "--port", str(other.port)), ("check",), ("token", "list")):
         said = other.cli(*command, status=2).stderr
         assert f"chmod o-rwx {other.store}" in said
     Path(other.store).chmod(0o600)

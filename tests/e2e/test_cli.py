@@ -179,7 +179,8 @@ def test_a_broken_configuration_is_status_2_and_names_file_key_found_and_known(
     ],
 )
 def test_a_broken_server_toml_is_status_2(tmp_path: Path, setting: str, words: list[str]) -> None:
-    text = Lines(tmp_path, settings=setting).cli("serve", status=2).stderr
+    broken = Lines(tmp_path, settings=setting)
+    text = broken.cli("serve", "--port", str(broken.port), status=2).stderr
     assert all(word in text for word in words), text
     assert "Traceback" not in text
 
@@ -520,7 +521,8 @@ def test_nothing_is_advised_to_be_done_to_a_file_that_is_no_database_of_ours(
     made(path)
     path.chmod(0o755)
     before = path.read_bytes() if path.is_file() else b""
-    for command in (("token", "list"), ("check",), ("serve",), ("import", __file__, "--into", "rw", "--as", "rw")):
+    serve = ("serve", "--port", str(hub.port))
+    for command in (("token", "list"), ("check",), serve, ("import", __file__, "--into", "rw", "--as", "rw")):
         told = hub.cli("--store", str(path), *command, status=2).stderr
         assert told.startswith(
             f"error {path}: store: {why}; --store, TAXII_SERVER_STORE or `store` in server.toml name"

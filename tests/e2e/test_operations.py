@@ -49,11 +49,14 @@ def on_every_worker(server: Server, **more: Any) -> list[int]:
     On SQLite a 503 needs a machine that stands still for ten seconds. Then the worker that answers may not get the lock
     of the ledger's file, where it records each answer (a lock on the file of the records holds up no GET); and one that
     was stopped meanwhile does not trust its credentials until it has looked at the store again (Refresher). A worker
-    that is stopped between two requests holds no lock: what it records is written before it answers.
+    that is stopped between two requests holds no lock: what it records is written before it answers. One that has only
+    just begun may hold one: hence the moment, with all of them at work, before it is asked again.
     """
     statuses = []
     for worker in server.workers():
-        for _ in range(3):
+        for attempt in range(3):
+            if attempt:
+                time.sleep(KNOWN_S)
             with server.only(worker):
                 answer = server.get(URL, **more)
             if answer.status_code != 503 or "Retry-After" not in answer.headers:

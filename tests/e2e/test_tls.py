@@ -333,13 +333,13 @@ def test_a_key_that_everybody_can_read_stops_the_start(tmp_path: Path) -> None:
     _, key = server_certificate().write(tmp_path, "server")
     Path(key).chmod(0o644)
     server = Server(tmp_path, settings=tls_settings(tmp_path), collections=lanes(1))
-    said = server.cli("serve", status=2).stderr
+    said = server.cli("serve", "--port", str(server.port), status=2).stderr
     assert f"tls_key: everybody on this machine can read the private key {key} (mode 0644): chmod 640 it" in said
     assert "chmod 640" in server.cli("check", status=2).stderr
 
 
 def test_plain_http_for_other_machines_has_to_be_asked_for(tmp_path: Path) -> None:
     server = Server(tmp_path, collections=lanes(1))
-    said = server.cli("serve", "--host", "0.0.0.0", status=2).stderr
+    said = server.cli("serve", "--host", "0.0.0.0", "--port", str(server.port), status=2).stderr
     assert "without TLS credentials travel in the clear" in said
     assert "trusted_proxies" in said
