@@ -104,6 +104,9 @@ def test_the_policy_page_says_what_is_in_force_and_by_whom(hub: World) -> None:
     assert "Applied by test" in said
     assert "collections/hidden.toml" in said
     assert "id = &#34;everybody&#34;" in page.text
+    tried = re.findall(r"what-if/\?file=([^\"]*)", page.text)
+    assert "config/policy.toml" in tried
+    assert "config/server.toml" not in tried, "its page could not be sent"
 
 
 def test_explain_says_why_and_why_not(make_hub: Any) -> None:
