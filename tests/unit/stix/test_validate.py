@@ -255,6 +255,13 @@ SCHEMA_REFUSES: dict[str, tuple[dict[str, Any], str, str]] = {
         "id",
         "is not what the OASIS schema takes for an id: a UUID of version 1 to 5",
     ),
+    "a reference to another type": (
+        INDICATOR
+        | {"type": "sighting", "id": f"sighting--{UUID}", "sighting_of_ref": f"indicator--{UUID}"}
+        | {"where_sighted_refs": [f"malware--{UUID}"]},
+        "where_sighted_refs[0]",
+        "does not match",
+    ),
     "deep": (
         INDICATOR | {"external_references": [{"url": "https://example.org/"}]},
         "external_references[0].source_name",
