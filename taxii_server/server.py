@@ -11,6 +11,7 @@ import gc
 import logging
 import math
 import mmap
+import signal
 import ssl
 import sys
 from collections.abc import Callable
@@ -147,6 +148,11 @@ class _JsonLog(Logger):  # type: ignore[misc]
 
 class _Arbiter(Arbiter):  # type: ignore[misc]
     """gunicorn's parent process. A worker that is replaced is told to stop in the same way as when all of them stop."""
+
+    def init_signals(self) -> None:
+        """See Arbiter.init_signals. A SIGHUP that waited for this (__main__.py) is obeyed now."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def stop(self, graceful: bool = True) -> None:
         """See Arbiter.stop."""

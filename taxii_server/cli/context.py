@@ -53,7 +53,7 @@ class Session:
     def settings(self, **flags: Any) -> Settings:
         """The settings, with flags of the command on top of those of the program."""
         file = self.config or settings_module.default_file()
-        if self.config is None and not file.exists():
+        if self.config is None and _is_missing(file):
             how = "name it with --config or TAXII_SERVER_CONFIG, or make one with 'taxii-server init'"
             raise ConfigError([Problem(str(file), "", f"no such file; {how}")])
         return settings_module.load(file, flags={**self.flags, **flags})
@@ -130,6 +130,14 @@ def require_database(settings: Settings, store: Store) -> None:
         f"{masked(settings.store)}: {why}; {_OTHER_STORE}. On a new hub 'taxii-server serve' makes the database, "
         "and so do 'import' and 'token new'"
     )
+
+
+def _is_missing(file: Path) -> bool:
+    """Whether there is no such file; False also where that cannot be told: whoever reads it says why."""
+    try:
+        return not file.exists()
+    except OSError:
+        return False
 
 
 def _is_there(settings: Settings, store: Store) -> bool:

@@ -175,8 +175,8 @@ class _Parser:
 
     def read_head(self) -> None:
         if "schema" not in self.head:
-            # Any of the files may have it. The one with the rules does as a rule.
-            file = max(self.documents, key=lambda file: len(self.documents[file]))
+            # Any of the files may have it. The one with the rules does as a rule; one with filed releases never alone.
+            file = max(self.documents, key=lambda file: len(self.documents[file].keys() - {"release"}))
             self.wrong(file, "schema", "missing (this release reads schema 1)")
 
     def section(self, section: str, name: str) -> Table:

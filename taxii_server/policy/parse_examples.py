@@ -31,6 +31,8 @@ class ExampleReader:
     def read(self, file: str, key: str, data: object) -> Example:
         """The example of one [[test]]."""
         table = Table(data, file, key, self._problems, schema.LISTS["test"])
+        table.note("id")
+        table.note("why")
         who = {
             outcome: table.names(outcome, self._names.audiences, "audience", empty=True)
             for outcome in ("read", "hide", "redact")

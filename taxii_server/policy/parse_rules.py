@@ -225,6 +225,7 @@ class RuleReader:
         for wanted in ("by", "objects", "to"):
             if wanted not in table:
                 table.wrong(wanted, "missing")
+        table.note("why")
         by = table.text("by") or ""
         if by and by not in self.names.audiences:
             table.wrong("by", f"unknown audience {by!r} {known(self.names.audiences)}")

@@ -94,6 +94,11 @@ class Table:
             return None
         return value
 
+    def note(self, name: str) -> None:
+        """Text for people that decides nothing, so it may be empty: only a problem where it is something else."""
+        if not isinstance(self.data.get(name, ""), str):
+            self.wrong(name, f"{kind_of(self.data[name])} found where a text is wanted")
+
     def choice(self, name: str, options: Collection[str], default: str) -> str:
         """One of a few words."""
         value = self.text(name)

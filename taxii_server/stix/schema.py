@@ -18,7 +18,7 @@ import jsonschema_rs
 import orjson
 
 from taxii_server.errors import InvalidObject
-from taxii_server.stix.kinds import OBSERVABLE_TYPES, is_observable, shown
+from taxii_server.stix.kinds import OBSERVABLE_TYPES, UUID_PATTERN, is_observable, shown
 
 _FOLDERS = ("common", "sdos", "sros", "observables")
 _TOP_LEVEL_IN_COMMON = frozenset({"marking-definition", "language-content", "extension-definition"})
@@ -169,11 +169,21 @@ def _explain(error: Any) -> tuple[str, str]:
             "it is none of the four TLP markings of STIX 2.1, 7.2.1.4, in which each value is fixed (`created` is"
             " 2017-01-20T00:00:00.000Z, nobody is the creator). Leave it out: everybody knows them"
         )
+    elif kind.name == "type" and error.instance is None:
+        # The plainest branch of a choice may want something else than this property is: tell what is wrong with null.
+        message = "null is no value in STIX: leave the property out"
+    elif kind.name == "pattern" and _is_other_uuid(str(error.instance).rpartition("--")[2]):
+        message = f"{shown(error.instance)} is not what the OASIS schema takes for an id: a UUID of version 1 to 5"
     elif kind.name == "not":
         message = f"{shown(error.instance)} is what the OASIS schema forbids: {orjson.dumps(kind.schema).decode()}"
     elif len(message) > _MESSAGE_MAX_CHARS:
         message = f"{shown(error.instance)} does not hold against {kind.name} of the OASIS schema"
     return _path(steps), message[:_MESSAGE_MAX_CHARS]
+
+
+def _is_other_uuid(text: str) -> bool:
+    """Whether it has the shape of a UUID, but a version or variant that the OASIS schema does not know."""
+    return UUID_PATTERN.fullmatch(text) is not None and not (text[14] in "12345" and text[19] in "89ab")
 
 
 def _path(steps: list[str | int]) -> str:

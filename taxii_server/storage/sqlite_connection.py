@@ -286,8 +286,11 @@ def _why(path: Path, error: sqlite3.Error) -> str:
 
 
 def _why_not_written(path: Path) -> str:
-    """What this process may not write, of the file and its folder: SQLite needs both."""
-    found = [str(each) for each in (path, path.parent) if os.access(each, os.F_OK) and not os.access(each, os.W_OK)]
+    """What this process may not write, of the file and its folder: SQLite needs both. A folder is made in another."""
+    needed = [path, path.parent]
+    if not os.access(path.parent, os.F_OK):
+        needed.append(path.parent.parent)
+    found = [str(each) for each in needed if os.access(each, os.F_OK) and not os.access(each, os.W_OK)]
     if not found:
         return ""
     do = "mount it writable, or run this as the user of the server"

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+import taxii_server.settings as settings_module
 from taxii_server.auth.secrets import new_token
 from taxii_server.catalog import check_catalog, read_files
 from taxii_server.cli import main
@@ -130,6 +131,25 @@ def test_strict_counts_warnings(running: Hub) -> None:
 # ---- configuration
 
 
+def test_a_folder_of_settings_that_this_user_may_not_enter_is_an_error_of_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings_module, "default_file", lambda *_: _Closed("config/server.toml"))
+    done = CliRunner().invoke(main, ["check"])
+    assert done.exit_code == 2
+    assert "config/server.toml: cannot be read: permission denied" in done.output
+
+
+class _Closed(type(Path())):  # type: ignore[misc]
+    """A file in a folder that may not be entered. root may enter every one."""
+
+    def exists(self, **_: Any) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    def read_text(self, *_: Any, **__: Any) -> str:
+        raise PermissionError(13, "Permission denied", str(self))
+
+
 def test_settings_that_cannot_be_read_are_the_one_finding(hub: Hub) -> None:
     hub.config.write_text(hub.config.read_text().replace("\nport = ", "\nprot = "))
     (finding,) = hub.findings(status=1)
@@ -233,6 +253,15 @@ def test_a_store_that_does_not_answer_is_a_failure_and_its_password_stays_secret
     done = hub.run("doctor", status=1)
     assert "hunter2" not in done.output
     assert "failure\tmongodb://hub:***@127.0.0.1:1/x" in done.stdout
+
+
+def test_a_database_that_this_user_may_not_read_is_told_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> Condition:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(of_store, "sqlite_condition", refuse)
+    (found,) = (each for each in hub.findings(status=1) if each["level"] == "failure")
+    assert (found["what"], found["do"]) == (f"{hub.store}: permission denied", "run this as the user of the server")
 
 
 def test_a_database_of_a_newer_release_an_older_one_and_another_application(running: Hub) -> None:

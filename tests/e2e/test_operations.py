@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -357,6 +358,16 @@ def test_sigterm_and_sigint_end_every_process(own_server: Server) -> None:
     text = own_server.stderr()
     assert "Traceback" not in text
     assert "Warning" not in text
+
+
+@pytest.mark.parametrize("own_store_url", ["sqlite"], indirect=True)
+def test_sighup_during_the_start_waits_for_it(own_server: Server) -> None:
+    process = own_server.begin("--workers", "1")
+    status = Path(f"/proc/{process.pid}/status")
+    wait_until(lambda: re.search(r"^SigBlk:.*[13579bdf]$", status.read_text(), re.M), what="SIGHUP is blocked")
+    own_server.signal(signal.SIGHUP)
+    wait_until(lambda: "Handling signal: hup" in own_server.stderr() or process.poll() is not None)
+    assert own_server.stop() == 0
 
 
 @pytest.mark.parametrize("own_store_url", ["sqlite"], indirect=True)

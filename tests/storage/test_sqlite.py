@@ -240,6 +240,15 @@ class TestFile:
             "this as the user of the server)"
         )
 
+    def test_the_folder_in_which_none_can_be_made_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # root may write everywhere
+        access = but_for(os, access=lambda what, how: what == tmp_path and how == os.F_OK)
+        monkeypatch.setattr(sqlite_connection, "os", access)
+        why = sqlite_connection._why_not_written(tmp_path / "var" / "hub.db")
+        assert why.startswith(f" ({tmp_path} cannot be written: ")
+
     def test_a_file_that_is_no_database_is_left_alone(self, path: Path, open_sqlite: Opener) -> None:
         text = b"minutes of the meeting\n" * 1_000
         path.write_bytes(text)

@@ -35,6 +35,9 @@ def look_at_store(settings: Settings, catalog: Catalog | None) -> Iterator[Findi
     where = masked(settings.store)
     try:
         found = mongo_condition(settings.store) if settings.uses_mongodb else sqlite_condition(_path(settings))
+    except PermissionError as error:
+        yield failure("store", f"{error.filename or where}: permission denied", "run this as the user of the server")
+        return
     except (TaxiiServerError, OSError) as error:
         do = "start the database, or correct `store` (server.toml, TAXII_SERVER_STORE or --store)"
         yield failure("store", f"{where} does not answer: {error}", do)

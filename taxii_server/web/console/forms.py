@@ -11,7 +11,7 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import FormDataParser
 
-from taxii_server.errors import BadContent, Forbidden
+from taxii_server.errors import BadContent, ContentTooLarge, Forbidden
 from taxii_server.web.body import check_encoding, read_body
 from taxii_server.web.console.site import parts, session
 
@@ -55,7 +55,10 @@ def read_any_form(limit_bytes: int = _SMALL_BYTES) -> Form:
     if request.mimetype not in _KINDS:
         raise BadContent("a form is expected")
     check_encoding(request)
-    body = read_body(request, limit_bytes)
+    try:
+        body = read_body(request, limit_bytes)
+    except ContentTooLarge:
+        raise ContentTooLarge(limit_bytes, "of this form") from None
     parser = FormDataParser(lambda *_, **__: io.BytesIO(), limit_bytes, max_form_parts=50, silent=True)
     _, fields, files = parser.parse(io.BytesIO(body), request.mimetype, len(body), request.mimetype_params)
     return Form(fields.to_dict(), {name: _text(name, file) for name, file in files.items() if file.filename})

@@ -89,7 +89,14 @@ def policy() -> Any:
     applied = visit().store.catalog()
     if applied is None:
         raise NotFound
-    return render("policy.html", applied=applied, catalog=visit().catalog, files=_files(applied.files))
+    files = applied.files
+    return render(
+        "policy.html",
+        applied=applied,
+        catalog=visit().catalog,
+        files=_files(files),
+        changeable=_changeable(files),
+    )
 
 
 @page(blueprint, f"{_OPERATOR}/explain/")

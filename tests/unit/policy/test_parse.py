@@ -143,6 +143,7 @@ RULES = 'schema = 1\nname = "p"\n[defaults]\nunmarked = "deny"\n[[permit]]\nid =
             "people: schema: true found (this release reads schema 1)",
         ),
         ("", RULES.replace("schema = 1", ""), "rules: schema: missing (this release reads schema 1)"),
+        ("", '[[release]]\nid = "r"\n', "people: schema: missing (this release reads schema 1)"),
     ],
 )
 def test_a_wrong_schema_names_the_file_that_has_it(people, rules, problem):

@@ -249,6 +249,19 @@ SCHEMA_REFUSES: dict[str, tuple[dict[str, Any], str, str]] = {
     "a required property": (_without("pattern"), "pattern", "missing"),
     "created": (_without("created"), "created", "missing"),
     "a wrong type": (INDICATOR | {"pattern": 5}, "pattern", "5 is not of type"),
+    "null": (INDICATOR | {"description": None}, "description", "null is no value in STIX: leave the property out"),
+    "a UUID of version 7": (
+        INDICATOR | {"id": "indicator--0190163d-8694-739b-aea5-966c26f8ad91"},
+        "id",
+        "is not what the OASIS schema takes for an id: a UUID of version 1 to 5",
+    ),
+    "a reference to another type": (
+        INDICATOR
+        | {"type": "sighting", "id": f"sighting--{UUID}", "sighting_of_ref": f"indicator--{UUID}"}
+        | {"where_sighted_refs": [f"malware--{UUID}"]},
+        "where_sighted_refs[0]",
+        "does not match",
+    ),
     "deep": (
         INDICATOR | {"external_references": [{"url": "https://example.org/"}]},
         "external_references[0].source_name",
