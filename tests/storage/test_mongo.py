@@ -700,9 +700,12 @@ def test_two_processes_write_and_a_follower_misses_nothing(store: Store, mongo_d
     done = threading.Event()
     reader = Background(lambda: follower.follow(done))
     command = [sys.executable, "-m", "tests.storage.mongo_writer", mongo_database_url]
-    writers = [
-        subprocess.Popen([*command, name, "40"], cwd=ROOT, stdout=subprocess.PIPE) for name in ("north", "south")
-    ]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    writers = [subprocess.Popen([*command, name, "40"], cwd=ROOT, **pipes) for name in ("north", "south")]
+    assert [writer.stdout.readline() for writer in writers] == [b"begun\n"] * 2
+    for writer in writers:
+        writer.stdin.write(b"\n")
+        writer.stdin.flush()
     given = [json.loads(writer.communicate(timeout=PROCESS_S)[0]) for writer in writers]
     done.set()
     seen = positions(reader.result())
@@ -787,9 +790,9 @@ def test_a_store_that_was_used_before_a_fork_works_in_every_child(mongo_database
 
 
 def test_nothing_is_connected_before_the_first_use() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())  # one of an earlier test may end meanwhile
     store = MongoStore("mongodb://127.0.0.1:1/")
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
     store.close()
 
 
