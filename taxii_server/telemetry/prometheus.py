@@ -219,9 +219,12 @@ def open_meter(parent: Path | None = None) -> PrometheusMeter:
         if _is_left(left):
             shutil.rmtree(left, ignore_errors=True)
     meter = PrometheusMeter(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
-    meter._owner = os.open(meter.folder / _OWNER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    # Workers inherit it: as long as one of them lives, the folder is in use.
+    new = meter.folder / f"{_OWNER}.new"
+    meter._owner = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    # Workers inherit it: as long as one of them lives, the folder is in use. Locked before it has its name: another
+    # server that starts in this moment would take the folder for one that was left behind.
     fcntl.flock(meter._owner, fcntl.LOCK_EX)
+    new.rename(meter.folder / _OWNER)
     return meter
 
 
