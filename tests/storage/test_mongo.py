@@ -642,13 +642,25 @@ def test_a_request_that_the_server_refuses_is_our_error(store: Store, failing: F
     assert not isinstance(caught.value, StorageUnavailable)
 
 
+def is_connected(store: MongoStore) -> bool:
+    try:
+        store.state()
+    except StorageUnavailable:
+        return False
+    return True
+
+
 def test_a_server_that_goes_away_is_our_error_within_the_time_limit() -> None:
     with running_mongod() as address:
-        url = f"mongodb://{address}/hub?replicaSet=tests&serverSelectionTimeoutMS=300"
-        store = MongoStore(url, timeout_s=1.0, write_timeout_s=1.0)
-        store.prepare()
-        (label,) = new_labels(store)
-        insert(store, label, draft())
+        url = f"mongodb://{address}/hub?replicaSet=tests"
+        patient = MongoStore(url)  # a server that has just started takes its time
+        patient.prepare()
+        (label,) = new_labels(patient)
+        insert(patient, label, draft())
+        patient.close()
+        store = MongoStore(f"{url}&serverSelectionTimeoutMS=300", timeout_s=1.0, write_timeout_s=1.0)
+        while not is_connected(store):
+            time.sleep(0.01)
     for call in (lambda: store.page(query(label)), lambda: insert(store, label, draft()), store.state):
         with pytest.raises(StorageUnavailable):
             call()
