@@ -138,11 +138,17 @@ class PrometheusMeter(Meter):
     def _make_file(self, metric: Metric) -> None:
         """The file that prometheus-client puts this metric into, with all its room. Raises OSError without that."""
         kind = f"gauge_{metric.mode}" if metric.kind == "gauge" else metric.kind
-        handle = os.open(self.folder / f"{kind}_{self._pid}.db", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        file = self.folder / f"{kind}_{self._pid}.db"
+        if file.exists():
+            return
+        # It has its name when it has its room: whoever reads the files meanwhile can make nothing of an empty one.
+        new = file.with_suffix(".new")
+        handle = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(handle, 0, _FILE_BYTES)
         finally:
             os.close(handle)
+        new.rename(file)
 
     # ---- numbers out
 
