@@ -140,9 +140,10 @@ class _Wire(HTTPAdapter):
     def _cut(self, cut: threading.Event) -> None:
         cut.set()
         for connection in list(self._live):
-            if connection.sock is not None:
+            wire = connection.sock  # whoever reads from it may close it in this moment
+            if wire is not None:
                 with suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+                    wire.shutdown(socket.SHUT_RDWR)
 
 
 class Connection(_HTTPConnection):  # type: ignore[misc]

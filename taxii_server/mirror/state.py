@@ -7,6 +7,7 @@ is fetched again, because nobody could say what the backup was made too early fo
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -22,6 +23,7 @@ import orjson
 from taxii_server.errors import StorageError, TaxiiServerError
 from taxii_server.storage.base import Store
 
+_log = logging.getLogger(__name__)
 _PREFIX, _HOLDER = "mirror ", "mirror holder "
 #: How long a lease holds without being renewed, and how often that is done.
 _LEASE_S, _RENEW_S = 60.0, 15.0
@@ -134,6 +136,8 @@ class Turn:
                         return
             except StorageError:
                 continue  # whoever works on it notices as well
+            except Exception:  # noqa: BLE001 - without this thread somebody else takes over, and nobody is told
+                _log.exception("the right to work on a mirror could not be renewed")
 
 
 @contextmanager

@@ -264,7 +264,10 @@ class SpooledLedger(LedgerStore):
         told = False
         while not own.closed:
             if not own.wake.wait(_IDLE_S if own.is_open else None):
-                self._empty(own)
+                try:
+                    self._empty(own)
+                except OSError as error:
+                    self._avoid(own, error)
                 own.wake.wait()
             own.wake.clear()
             time.sleep(_GATHER_S)

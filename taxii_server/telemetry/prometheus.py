@@ -138,11 +138,17 @@ class PrometheusMeter(Meter):
     def _make_file(self, metric: Metric) -> None:
         """The file that prometheus-client puts this metric into, with all its room. Raises OSError without that."""
         kind = f"gauge_{metric.mode}" if metric.kind == "gauge" else metric.kind
-        handle = os.open(self.folder / f"{kind}_{self._pid}.db", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        file = self.folder / f"{kind}_{self._pid}.db"
+        if file.exists():
+            return
+        # It has its name when it has its room: whoever reads the files meanwhile can make nothing of an empty one.
+        new = file.with_suffix(".new")
+        handle = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(handle, 0, _FILE_BYTES)
         finally:
             os.close(handle)
+        new.rename(file)
 
     # ---- numbers out
 
@@ -219,9 +225,12 @@ def open_meter(parent: Path | None = None) -> PrometheusMeter:
         if _is_left(left):
             shutil.rmtree(left, ignore_errors=True)
     meter = PrometheusMeter(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
-    meter._owner = os.open(meter.folder / _OWNER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    # Workers inherit it: as long as one of them lives, the folder is in use.
+    new = meter.folder / f"{_OWNER}.new"
+    meter._owner = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    # Workers inherit it: as long as one of them lives, the folder is in use. Locked before it has its name: another
+    # server that starts in this moment would take the folder for one that was left behind.
     fcntl.flock(meter._owner, fcntl.LOCK_EX)
+    new.rename(meter.folder / _OWNER)
     return meter
 
 

@@ -20,14 +20,16 @@ from tests.browser.hub import DemoHub, demo_hub
 SHOTS = Path(__file__).parent / "screenshots"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoHub]:
     with demo_hub(tmp_path_factory.mktemp("demo")) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Ended with the file: as long as it is there, asyncio takes the loop of playwright for one that runs in this
+    thread, and lets nobody else run another one, such as the proxy of tests/faults."""
     path = os.environ.get("TAXII_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.fail(

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -130,20 +130,21 @@ class Server:
         return self.tokens[partner]
 
     def prepare(self) -> None:
-        """Put the configuration in force and make the tokens of a lane's friends, in this process: each command would
-        be a Python of its own, which takes a second of a processor."""
+        """Put the configuration in force and make a token for everybody, in this process: each command would be a
+        Python of its own, which takes a second of a processor, and a server that runs has to notice a token first."""
         settings = load(self.config, environment={}, flags={"store": self.store})
         with closing(open_store(self.store)) as store:
             store.prepare()
-            Hub(settings, store).apply(read_files(settings), "test")
-            for partner in {*FRIENDS} - self.tokens.keys():
+            hub = Hub(settings, store)
+            hub.apply(read_files(settings), "test")
+            for partner in {*FRIENDS, *hub.snapshot.catalog.policy.audiences} - self.tokens.keys():
                 credential, self.tokens[partner] = new_token(partner)
                 store.save_credential(credential)
 
     # ---- the process
 
     def start(self, workers: int = 2) -> None:
-        """Start it, with the tokens of a lane's friends, and wait until it is ready."""
+        """Start it, with a token for everybody, and wait until it is ready."""
         if not self.tokens.keys() >= {*FRIENDS}:
             self.prepare()
         self.begin("--workers", str(workers))
@@ -191,8 +192,8 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(STOP_S)
-        for pid in workers:
-            if is_running(pid):
+        for pid in filter(is_running, workers):
+            with suppress(ProcessLookupError):  # it may end by itself in this moment
                 os.kill(pid, signal.SIGKILL)
         self.process = None
 

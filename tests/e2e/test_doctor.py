@@ -66,6 +66,12 @@ class Hub:
         return load(self.config, {}, {"store": self.store, **flags})
 
 
+@pytest.fixture(autouse=True)
+def the_disk_is_fast_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the machine that runs the tests takes for a durable write: others write to its disk, too."""
+    monkeypatch.setattr(of_store, "_SLOW_S", 60.0)
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Hub:
     return Hub(tmp_path / "hub", None)
@@ -293,6 +299,11 @@ def test_a_clock_that_was_ahead_is_told(running: Hub) -> None:
     ahead.tick()
     ahead.close()
     assert "warning clock: the newest object was added at " in running.wrong()
+
+
+def test_a_disk_that_is_slow_is_told(running: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_store, "_SLOW_S", 0.0)
+    assert "warning store: a durable write takes 0." in running.wrong()
 
 
 def test_what_cannot_be_written_is_a_failure(running: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,9 +292,11 @@ def test_sigterm_finishes_a_request_that_is_running(own_server: Server) -> None:
     with socket.create_connection(("127.0.0.1", own_server.port), timeout=30) as client:
         head = (
             f"POST {URL} HTTP/1.1\r\nHost: x\r\nAccept: {MT}\r\nContent-Type: {MT}\r\nContent-Length: {len(body)}\r\n"
+            "Expect: 100-continue\r\n"
         )
-        client.sendall(f"{head}Authorization: Bearer {own_server.token('rw')}\r\n\r\n".encode() + body[:20])
-        time.sleep(0.3)
+        client.sendall(f"{head}Authorization: Bearer {own_server.token('rw')}\r\n\r\n".encode())
+        assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n", "it is running"
+        client.sendall(body[:20])
         own_server.signal(signal.SIGTERM)
         time.sleep(0.7)
         client.sendall(body[20:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sqlite3
 import time
@@ -189,9 +190,9 @@ def test_when_every_thread_is_stuck_health_answers_and_others_are_told_to_come_b
     with ThreadPoolExecutor(THREADS + 2) as pool:
         with stuck(slow):
             posts = [pool.submit(slow.post, SMALL, [indicator()]) for _ in range(THREADS)]
-            time.sleep(0.7)  # they are in the store now
+            wait_until(lambda: busy_threads(slow) == THREADS, what="they are in the store")
             waiting = [pool.submit(slow.post, SMALL, [indicator()]) for _ in range(2)]
-            time.sleep(0.5)
+            wait_until(lambda: busy_threads(slow) == THREADS + 2, what="no more may wait")
             began = time.monotonic()
             busy = slow.get("/taxii2/")
             assert time.monotonic() - began < 2
@@ -202,6 +203,13 @@ def test_when_every_thread_is_stuck_health_answers_and_others_are_told_to_come_b
             assert not any(each.done() for each in posts)
         assert [each.result(20).status_code for each in posts] == [202] * THREADS
     require_quick(slow)
+
+
+def busy_threads(server: Server) -> int:
+    """How many requests have a thread or wait for one, as the worker said last."""
+    text = requests.get(f"{server.url}/metrics", timeout=20).text
+    (number,) = re.findall(r"^taxii_requests_in_progress (.*)$", text, re.MULTILINE)
+    return int(float(number))
 
 
 def require_overloaded(answer: requests.Response) -> None:

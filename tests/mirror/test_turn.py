@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,28 @@ def test_a_renewal_that_comes_late_takes_no_turn_that_was_given_back(
     assert renewed.wait(WAIT_S)
     with state.turn(store, "key") as second:
         assert not second.lost.is_set()
+
+
+def test_a_renewal_that_breaks_down_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the thread the lease would run out, and somebody else take over unnoticed."""
+    renewed = threading.Event()
+    take, broken = state.Turn._take, [True]
+
+    def breaks(turn: state.Turn, *, renew: bool = False) -> bool:
+        if renew and broken:
+            broken.clear()
+            raise RuntimeError("nobody foresaw this")
+        if renew:
+            renewed.set()
+        return take(turn, renew=renew)
+
+    monkeypatch.setattr(state, "_RENEW_S", 0.001)
+    monkeypatch.setattr(state.Turn, "_take", breaks)
+    with closing(open_store(str(tmp_path / "hub.db"))) as made:
+        made.prepare()
+        with state.turn(made, "key") as held:
+            assert renewed.wait(WAIT_S)
+            assert not held.lost.is_set()
+    assert "nobody foresaw this" in caplog.text

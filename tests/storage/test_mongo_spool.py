@@ -362,3 +362,25 @@ def test_without_a_thread_entries_are_sent_when_they_are_late(
     monkeypatch.setattr(mongo_spool, "_GATHER_S", WAIT_S)
     store.ledger.append([entry("a", 2)])
     assert [each.number for each in plain.ledger.walk()] == [1]
+
+
+def test_a_segment_that_cannot_be_emptied_does_not_end_the_way(
+    store_factory: StoreFactory, plain: MongoStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = threading.Event()
+
+    def fail(handle: int, size: int) -> None:
+        failed.set()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(mongo_spool, "os", but_for(os, ftruncate=fail))
+    monkeypatch.setattr(mongo_spool, "_IDLE_S", 0.01)
+    monkeypatch.setattr(mongo_spool, "_AVOID_S", 0.0)
+    store = store_factory()
+    store.ledger.append([entry("a", 1)])
+    assert failed.wait(WAIT_S)
+    until(lambda: not way(store)._processes[os.getpid()].is_open)
+    store.ledger.append([entry("a", 2)])
+    until(lambda: plain.ledger.count() == 2)
+    store.close()
+    assert files(folder) == []

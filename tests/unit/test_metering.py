@@ -167,6 +167,22 @@ def test_a_full_disk_costs_numbers_and_nothing_else(
     assert all(file.stat().st_blocks * 512 >= file.stat().st_size for file in meter.folder.glob("*.db"))
 
 
+def test_a_file_that_is_being_made_is_no_fault_for_who_reads(
+    meter: PrometheusMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker counts for the first time while another one answers: that answer was a 500."""
+    seen: list[object] = []
+
+    def allocate(handle: int, start: int, size: int) -> None:
+        seen.append(meter.read())
+        os.posix_fallocate(handle, start, size)
+
+    monkeypatch.setattr(prometheus, "os", but_for(os, posix_fallocate=allocate))
+    meter.count(COUNT, 1, "a")
+    assert told(meter)["taxii_test_total who=a"] == 1
+    assert seen == [[]]
+
+
 def test_a_folder_that_somebody_removed_ends_neither_a_worker_nor_its_parent(meter: PrometheusMeter) -> None:
     meter.remove()
     meter.count(COUNT, 1, "a")

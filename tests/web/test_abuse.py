@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from taxii_server.app import create_app
 from taxii_server.auth import secrets
 from taxii_server.auth.secrets import new_password
+from taxii_server.auth.shared import Table
 from taxii_server.cli import main
 from tests.web.rooms import MakeHub
 from tests.world import EMPTY, MT, PARTNERS, RW, World, audiences, stop_threads
@@ -37,6 +38,12 @@ def same(one: TestResponse, other: TestResponse) -> bool:
     bodies = [{**answer.json, "error_id": ""} for answer in (one, other)]
     headers = [sorted(answer.headers.items()) for answer in (one, other)]
     return bodies[0] == bodies[1] and headers[0] == headers[1] and len(one.data) == len(other.data)
+
+
+@pytest.fixture(autouse=True)
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is counted and locked: how long to wait is told in whole seconds."""
+    monkeypatch.setattr("taxii_server.app.Table", lambda: Table(clock=lambda: 1000.0))
 
 
 @pytest.fixture
