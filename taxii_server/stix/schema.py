@@ -7,6 +7,7 @@ stix2-validator; only its data is opened, its code is never imported. Nothing is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources.abc import Traversable
@@ -18,11 +19,15 @@ import jsonschema_rs
 import orjson
 
 from taxii_server.errors import InvalidObject
-from taxii_server.stix.kinds import OBSERVABLE_TYPES, UUID_PATTERN, is_observable, shown
+from taxii_server.stix.kinds import OBSERVABLE_TYPES, TYPE_MAX_CHARS, UUID_PATTERN, is_observable, shown
 
 _FOLDERS = ("common", "sdos", "sros", "observables")
 _TOP_LEVEL_IN_COMMON = frozenset({"marking-definition", "language-content", "extension-definition"})
 _MESSAGE_MAX_CHARS = 200
+#: An id with a UUID of version 6, 7 or 8, in two parts beside that digit.
+_NEWER_UUID = re.compile(
+    rf"\A([a-z0-9-]{{1,{TYPE_MAX_CHARS}}}--[0-9a-f]{{8}}-[0-9a-f]{{4}}-)[678]([0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}})\Z"
+)
 _ERRORS_LOOKED_AT = 20
 
 
@@ -36,6 +41,8 @@ def check_schema(value: dict[str, Any], spec_version: str) -> None:
     validator = _validator(spec_version, _schema_name(value, spec_version))
     if validator.is_valid(value):
         return
+    if spec_version == "2.1":
+        value = _with_older_uuids(value)
     found = (_plainest(error) for error in validator.iter_errors(value))
     errors = list(islice((error for error in found if not _is_harmless(error)), _ERRORS_LOOKED_AT))
     if errors:
@@ -126,6 +133,21 @@ def _schema_name(value: Mapping[str, Any], spec_version: str) -> str:
     return "cyber-observable-core" if spec_version == "2.1" and (is_observable(value) or timeless) else "core"
 
 
+def _with_older_uuids(value: Any) -> Any:
+    """The same, with version 4 in the place of the versions that UUIDs have had since (RFC 9562: 6 to 8) in its ids.
+
+    STIX 2.1, 2.9, asks for a UUID as RFC 4122 has them, which RFC 9562 replaces; real feeds carry version 7, and the
+    schemas know 1 to 5.
+    """
+    if isinstance(value, str):
+        return _NEWER_UUID.sub(r"\g<1>4\g<2>", value)
+    if isinstance(value, list):
+        return [_with_older_uuids(each) for each in value]
+    if isinstance(value, dict):
+        return {_with_older_uuids(key): _with_older_uuids(each) for key, each in value.items()}
+    return value
+
+
 def _is_harmless(error: Any) -> bool:
     """Whether it is one of the things that real feeds do and nobody is hurt by.
 
@@ -173,7 +195,9 @@ def _explain(error: Any) -> tuple[str, str]:
         # The plainest branch of a choice may want something else than this property is: tell what is wrong with null.
         message = "null is no value in STIX: leave the property out"
     elif kind.name == "pattern" and _is_other_uuid(str(error.instance).rpartition("--")[2]):
-        message = f"{shown(error.instance)} is not what the OASIS schema takes for an id: a UUID of version 1 to 5"
+        message = (
+            f"{shown(error.instance)} has no UUID of a version that there is (RFC 9562), or of STIX 2.0: that is 4"
+        )
     elif kind.name == "not":
         message = f"{shown(error.instance)} is what the OASIS schema forbids: {orjson.dumps(kind.schema).decode()}"
     elif len(message) > _MESSAGE_MAX_CHARS:

@@ -250,10 +250,25 @@ SCHEMA_REFUSES: dict[str, tuple[dict[str, Any], str, str]] = {
     "created": (_without("created"), "created", "missing"),
     "a wrong type": (INDICATOR | {"pattern": 5}, "pattern", "5 is not of type"),
     "null": (INDICATOR | {"description": None}, "description", "null is no value in STIX: leave the property out"),
-    "a UUID of version 7": (
-        INDICATOR | {"id": "indicator--0190163d-8694-739b-aea5-966c26f8ad91"},
+    "a UUID of no version": (
+        INDICATOR | {"id": "indicator--00000000-0000-0000-0000-000000000000"},
         "id",
-        "is not what the OASIS schema takes for an id: a UUID of version 1 to 5",
+        "has no UUID of a version that there is",
+    ),
+    "a UUID of version 7 of another variant": (
+        INDICATOR | {"id": "indicator--0190163d-8694-739b-cea5-966c26f8ad91"},
+        "id",
+        "has no UUID of a version that there is",
+    ),
+    "a UUID of version 7 in STIX 2.0": (
+        _without("spec_version") | {"id": "indicator--0190163d-8694-739b-aea5-966c26f8ad91", "labels": ["benign"]},
+        "id",
+        "or of STIX 2.0: that is 4",
+    ),
+    "a UUID of version 7, and something else": (
+        INDICATOR | {"id": "indicator--0190163d-8694-739b-aea5-966c26f8ad91", "pattern": 5},
+        "pattern",
+        "5 is not of type",
     ),
     "a reference to another type": (
         INDICATOR
@@ -318,6 +333,28 @@ SCHEMA_REFUSES: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_the_schema_takes_any_number_of_digits(fraction: str) -> None:
     time = f"2016-05-12T08:17:27{fraction}Z"
     assert _read(INDICATOR | {"created": time, "modified": time}, "schema").version == time
+
+
+@pytest.mark.parametrize("version", "12345678")
+def test_the_schema_takes_every_version_of_uuids(version: str) -> None:
+    """RFC 9562 has more of them than RFC 4122, which STIX 2.1, 2.9, names."""
+    uuid = f"0190163d-8694-{version}39b-aea5-966c26f8ad91"
+    checked = _read(
+        {
+            "type": "sighting",
+            "spec_version": "2.1",
+            "id": f"sighting--{uuid}",
+            "created": "2016-03-29T20:52:52.716Z",
+            "modified": "2016-03-29T20:52:52.716Z",
+            "created_by_ref": f"identity--{uuid}",
+            "sighting_of_ref": f"indicator--{uuid}",
+            "where_sighted_refs": [f"identity--{uuid}"],
+            "object_marking_refs": [f"marking-definition--{uuid}"],
+            "extensions": {f"extension-definition--{uuid}": {"extension_type": "property-extension"}},
+        },
+        "schema",
+    )
+    assert checked.id == f"sighting--{uuid}"
 
 
 def test_the_schema_takes_custom_properties_of_any_name() -> None:
