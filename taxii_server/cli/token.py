@@ -247,7 +247,8 @@ def set_(session: Session, partner: str, user: str | None, password: str) -> Non
         hub.store.save_credential(new_password(partner, name, password))
     out.print(f"[green]ok[/green] user {escape(name)} of {partner} has a new password")
     if len(password) < _SHORT:
-        err.print(f"[yellow]warning[/yellow] {len(password)} character(s) are soon guessed; a token cannot be guessed")
+        few = "1 character is" if len(password) == 1 else f"{len(password)} characters are"
+        err.print(f"[yellow]warning[/yellow] {few} soon guessed; a token cannot be guessed")
 
 
 def _require_own(hub: Hub, partner: str, name: str) -> None:
