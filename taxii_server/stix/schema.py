@@ -41,13 +41,19 @@ def check_schema(value: dict[str, Any], spec_version: str) -> None:
     validator = _validator(spec_version, _schema_name(value, spec_version))
     if validator.is_valid(value):
         return
-    if spec_version == "2.1":
-        value = _with_older_uuids(value)
-    found = (_plainest(error) for error in validator.iter_errors(value))
-    errors = list(islice((error for error in found if not _is_harmless(error)), _ERRORS_LOOKED_AT))
+    errors = _errors(validator, value)
+    if errors and spec_version == "2.1":
+        # Only now: most of what it complains about in real feeds is harmless, and needs no walk through the object.
+        errors = _errors(validator, _with_older_uuids(value))
     if errors:
         error = max(errors, key=lambda candidate: len(candidate.instance_path))
         raise InvalidObject(*_explain(error))
+
+
+def _errors(validator: jsonschema_rs.Draft202012Validator, value: dict[str, Any]) -> list[Any]:
+    """The first errors that are not harmless."""
+    found = (_plainest(error) for error in validator.iter_errors(value))
+    return list(islice((error for error in found if not _is_harmless(error)), _ERRORS_LOOKED_AT))
 
 
 def required_properties(of_type: str, spec_version: str) -> frozenset[str]:

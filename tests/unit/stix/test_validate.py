@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taxii_server.errors import InvalidObject
-from taxii_server.stix import validate
+from taxii_server.stix import schema, validate
 from taxii_server.stix.parse import Item, read_envelope
 from taxii_server.stix.validate import Checked, Strictness, read_object
 
@@ -355,6 +355,16 @@ def test_the_schema_takes_every_version_of_uuids(version: str) -> None:
         "schema",
     )
     assert checked.id == f"sighting--{uuid}"
+
+
+def test_what_is_harmless_costs_no_walk_through_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    walks: list[Any] = []
+    monkeypatch.setattr(schema, "_with_older_uuids", lambda value: walks.append(value) or value)
+    _read(INDICATOR | {"modified": "2016-05-12T08:17:27.123456Z", "Capital": 1}, "schema")
+    assert walks == []
+    with pytest.raises(InvalidObject):
+        _read(INDICATOR | {"pattern": 5}, "schema")
+    assert len(walks) == 1
 
 
 def test_the_schema_takes_custom_properties_of_any_name() -> None:
